@@ -1,0 +1,1 @@
+"""Crypto liquidations as exact, complete and reproducible data."""

@@ -1,0 +1,202 @@
+"""Records as bytes on a topic, and back.
+
+On the wire: a zero byte, the schema id in four bytes (big endian), the Avro body: the framing that Confluent's tools
+read. Which id stands for which schema comes from `schemas/ids.json`, or from a schema registry (`pipeline.registry`).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from io import BytesIO
+from operator import attrgetter
+from typing import Any, cast
+
+import fastavro
+
+from pipeline import records
+from pipeline.locations import SCHEMAS
+from pipeline.records import Record, RefusedError
+
+RECORD_TYPES: Mapping[str, type[Record]] = {
+    "frame": records.Frame,
+    "liquidation": records.Liquidation,
+    "candle": records.Candle,
+    "market_metric": records.MarketMetric,
+    "heartbeat": records.Heartbeat,
+    "bar": records.Bar,
+    "coverage": records.Coverage,
+    "tally": records.Tally,
+    "dead_letter": records.DeadLetter,
+    "instrument": records.Instrument,
+}
+
+_HEADER = struct.Struct(">BI")
+HEADER_BYTES = _HEADER.size
+
+# Any 16 bytes will do to end an Avro block; a constant keeps the bytes a function of the records.
+_SYNC_MARKER = b"liquidations/v1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One version of one record's schema.
+
+    `document` is the file's JSON; `plain` is the same without logical types, so that times are read as integers.
+    """
+
+    name: str
+    version: int
+    document: dict[str, Any]
+    plain: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Return `name.vN`, as in the file name and in `ids.json`."""
+        return f"{self.name}.v{self.version}"
+
+
+def load_schemas() -> dict[str, Schema]:
+    """Read every `schemas/NAME.vN.avsc`, by `NAME.vN`."""
+    loaded = {}
+    for path in sorted(SCHEMAS.glob("*.v*.avsc")):
+        name, _, version = path.stem.rpartition(".v")
+        document = json.loads(path.read_text())
+        plain = fastavro.parse_schema(_without_logical_types(document))
+        loaded[path.stem] = Schema(name, int(version), document, cast("dict[str, Any]", plain))
+    return loaded
+
+
+def file_ids() -> dict[str, int]:
+    """Return the fixed schema ids that are kept with the schemas, by `NAME.vN`."""
+    return cast("dict[str, int]", json.loads((SCHEMAS / "ids.json").read_text()))
+
+
+def frame_body(schema_id: int, body: bytes) -> bytes:
+    """Return `body` with the header that names its schema."""
+    return _HEADER.pack(0, schema_id) + body
+
+
+def schema_id_of(value: bytes) -> int:
+    """Return the schema id that a framed value names, or raise `RefusedError`."""
+    if len(value) < HEADER_BYTES:
+        raise RefusedError("truncated_record", f"{len(value)} bytes are too few for a framed record")
+    magic, schema_id = _HEADER.unpack_from(value)
+    if magic != 0:
+        raise RefusedError("not_framed", f"first byte is {magic}, not 0")
+    return cast("int", schema_id)
+
+
+class Codec:
+    """Encode records with the newest version of their schema, decode any known version.
+
+    `ids` gives the id of each `NAME.vN`; by default those in `schemas/ids.json`.
+    """
+
+    def __init__(self, ids: Mapping[str, int] | None = None) -> None:
+        self.schemas = load_schemas()
+        self.ids = dict(ids if ids is not None else file_ids())
+        missing = self.schemas.keys() - self.ids.keys()
+        if missing:
+            raise LookupError(f"no schema id for {', '.join(sorted(missing))}")
+        self.by_id: dict[int, Schema] = {self.ids[key]: schema for key, schema in self.schemas.items()}
+        newest = {schema.name: schema for schema in sorted(self.schemas.values(), key=lambda s: s.version)}
+        self._newest = newest
+        self._encoders = {RECORD_TYPES[name]: self._encoder(schema) for name, schema in newest.items()}
+        self._headers = {name: _HEADER.pack(0, self.ids[schema.key]) for name, schema in newest.items()}
+
+    def encode(self, record: Record) -> bytes:
+        """Return the framed bytes of `record`."""
+        return self._encoders[type(record)](record)
+
+    def encode_fields(self, name: str, values: Mapping[str, object]) -> bytes:
+        """Return the framed bytes of a record of type `name` given as field values."""
+        buffer = BytesIO()
+        buffer.write(self._headers[name])
+        fastavro.schemaless_writer(buffer, self._newest[name].plain, values)
+        return buffer.getvalue()
+
+    def decode(self, value: bytes) -> Record:
+        """Return the record in `value`, or raise `RefusedError` with what is wrong with it."""
+        schema = self.by_id.get(schema_id_of(value))
+        if schema is None:
+            raise RefusedError("unknown_schema", f"schema id {schema_id_of(value)} is not one of ours")
+        buffer = BytesIO(value)
+        buffer.seek(HEADER_BYTES)
+        try:
+            found = fastavro.schemaless_reader(buffer, schema.plain, self._newest[schema.name].plain)
+        except (EOFError, IndexError, OverflowError, TypeError, ValueError, struct.error) as error:
+            raise RefusedError("truncated_record", f"not a {schema.key}: {error!r}") from error
+        if buffer.tell() != len(value):
+            raise RefusedError("overlong_record", f"{len(value) - buffer.tell()} bytes behind a {schema.key}")
+        return _record(RECORD_TYPES[schema.name], cast("dict[str, Any]", found))
+
+    def _encoder(self, schema: Schema) -> Callable[[Record], bytes]:
+        name, record_type = schema.name, RECORD_TYPES[schema.name]
+        names = [field.name for field in fields(record_type)]
+        values = attrgetter(*names)
+
+        def encode(record: Record) -> bytes:
+            row = dict(zip(names, values(record), strict=True))
+            if "source" in row:
+                row["source"] = record_fields(row["source"])
+            return self.encode_fields(name, row)
+
+        return encode
+
+
+def record_fields(record: object) -> dict[str, Any]:
+    """Return a record's fields by name, one level deep."""
+    return {field.name: getattr(record, field.name) for field in fields(cast("Any", record))}
+
+
+def container(schema: Mapping[str, Any], bodies: Sequence[bytes]) -> bytes:
+    """Return one Avro object container with one block that holds `bodies`, which must all be of `schema`.
+
+    The bodies are joined, not read: a body that is cut short shows only when somebody reads the block.
+    """
+    block = b"".join(bodies)
+    return b"".join(
+        (_container_head(json.dumps(schema)), _long(len(bodies)), _long(len(block)), block, _SYNC_MARKER)
+    )
+
+
+def _container_head(schema_json: str) -> bytes:
+    head = _HEADS.get(schema_json)
+    if head is None:
+        buffer = BytesIO()
+        fastavro.writer(buffer, fastavro.parse_schema(json.loads(schema_json)), [], sync_marker=_SYNC_MARKER)
+        head = _HEADS[schema_json] = buffer.getvalue()
+    return head
+
+
+_HEADS: dict[str, bytes] = {}
+
+
+def _long(number: int) -> bytes:
+    """Return a count as Avro writes it: zigzag, seven bits a byte, low bits first."""
+    rest = number << 1
+    written = bytearray()
+    while rest > 0x7F:  # noqa: PLR2004 - seven bits
+        written.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    written.append(rest)
+    return bytes(written)
+
+
+def _record(record_type: type[Record], values: dict[str, Any]) -> Record:
+    if "source" in values:
+        values["source"] = records.Source(**values["source"])
+    return record_type(**values)
+
+
+def _without_logical_types(node: object) -> Any:  # noqa: ANN401 - a JSON document
+    if isinstance(node, dict):
+        return {key: _without_logical_types(value) for key, value in node.items() if key != "logicalType"}
+    if isinstance(node, list):
+        return [_without_logical_types(item) for item in node]
+    return node
+
+

@@ -1,0 +1,1 @@
+"""From topics to ClickHouse tables, and the SQL that reads them."""

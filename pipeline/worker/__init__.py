@@ -1,0 +1,1 @@
+"""The Faust application: batches in, folded state kept, bars and coverage out."""
