@@ -1,0 +1,102 @@
+"""Fixtures that every part of the suite shares."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from brokers import KafkaBroker, KafkaMissingError, in_ci
+
+from pipeline.embedded.broker import EmbeddedBroker
+
+ROOT = Path(__file__).resolve().parents[1]
+KAFKA_FIXTURES = {"kafka", "own_kafka"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+
+
+def missing(reason: str) -> None:
+    """Skip, except where nothing may be skipped."""
+    if in_ci():
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def wait_until(predicate: Callable[[], object], timeout_s: float = 30.0, poll_s: float = 0.02) -> None:
+    """Return once `predicate` is true; fail after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not predicate():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout_s} s: {predicate}")
+        time.sleep(poll_s)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of recorded data and samples beside the checkout."""
+    path = (ROOT / ".." / "shared").resolve()
+    if not path.is_dir():
+        missing(f"recorded data are not there: {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tansu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an embedded broker."""
+    with EmbeddedBroker(tmp_path_factory.mktemp("tansu")) as broker:
+        yield broker.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Apache Kafka."""
+    broker = build_kafka(tmp_path_factory.mktemp("kafka"))
+    try:
+        broker.start()
+        yield broker.bootstrap_servers
+    finally:
+        broker.remove()
+
+
+@pytest.fixture(params=["tansu", pytest.param("kafka", marks=pytest.mark.kafka)])
+def broker(request: pytest.FixtureRequest) -> str:
+    """The address of each kind of broker in turn."""
+    address: str = request.getfixturevalue(request.param)
+    return address
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[Callable[[], KafkaBroker]]:
+    """Start brokers that a test may kill, freeze and restart."""
+    started: list[KafkaBroker] = []
+
+    def start() -> KafkaBroker:
+        kafka_broker = build_kafka(tmp_path / f"kafka-{len(started)}")
+        started.append(kafka_broker)
+        kafka_broker.start()
+        return kafka_broker
+
+    yield start
+    for kafka_broker in started:
+        kafka_broker.remove()
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix that keeps this test's topics and groups apart."""
+    return f"test-{secrets.token_hex(4)}."
+
+
+def build_kafka(folder: Path) -> KafkaBroker:
+    try:
+        return KafkaBroker(folder)
+    except KafkaMissingError as reason:
+        missing(str(reason))
+        raise
