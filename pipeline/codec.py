@@ -44,13 +44,15 @@ _SYNC_MARKER = b"liquidations/v1\n"
 class Schema:
     """One version of one record's schema.
 
-    `document` is the file's JSON; `plain` is the same without logical types, so that times are read as integers.
+    `document` is the file's JSON, for readers that know times; `plain_document` is the same without logical types, so
+    that times are read as integers; `parsed` is the latter as fastavro wants it.
     """
 
     name: str
     version: int
     document: dict[str, Any]
-    plain: dict[str, Any]
+    plain_document: dict[str, Any]
+    parsed: dict[str, Any]
 
     @property
     def key(self) -> str:
@@ -64,8 +66,9 @@ def load_schemas() -> dict[str, Schema]:
     for path in sorted(SCHEMAS.glob("*.v*.avsc")):
         name, _, version = path.stem.rpartition(".v")
         document = json.loads(path.read_text())
-        plain = fastavro.parse_schema(_without_logical_types(document))
-        loaded[path.stem] = Schema(name, int(version), document, cast("dict[str, Any]", plain))
+        plain = _without_logical_types(document)
+        parsed = cast("dict[str, Any]", fastavro.parse_schema(plain))
+        loaded[path.stem] = Schema(name, int(version), document, plain, parsed)
     return loaded
 
 
@@ -115,7 +118,7 @@ class Codec:
         """Return the framed bytes of a record of type `name` given as field values."""
         buffer = BytesIO()
         buffer.write(self._headers[name])
-        fastavro.schemaless_writer(buffer, self._newest[name].plain, values)
+        fastavro.schemaless_writer(buffer, self._newest[name].parsed, values)
         return buffer.getvalue()
 
     def decode(self, value: bytes) -> Record:
@@ -126,7 +129,7 @@ class Codec:
         buffer = BytesIO(value)
         buffer.seek(HEADER_BYTES)
         try:
-            found = fastavro.schemaless_reader(buffer, schema.plain, self._newest[schema.name].plain)
+            found = fastavro.schemaless_reader(buffer, schema.parsed, self._newest[schema.name].parsed)
         except (EOFError, IndexError, OverflowError, TypeError, ValueError, struct.error) as error:
             raise RefusedError("truncated_record", f"not a {schema.key}: {error!r}") from error
         if buffer.tell() != len(value):
@@ -158,21 +161,23 @@ def container(schema: Mapping[str, Any], bodies: Sequence[bytes]) -> bytes:
     The bodies are joined, not read: a body that is cut short shows only when somebody reads the block.
     """
     block = b"".join(bodies)
-    return b"".join(
-        (_container_head(json.dumps(schema)), _long(len(bodies)), _long(len(block)), block, _SYNC_MARKER)
-    )
+    return b"".join((_container_head(schema), _long(len(bodies)), _long(len(block)), block, _SYNC_MARKER))
 
 
-def _container_head(schema_json: str) -> bytes:
-    head = _HEADS.get(schema_json)
-    if head is None:
-        buffer = BytesIO()
-        fastavro.writer(buffer, fastavro.parse_schema(json.loads(schema_json)), [], sync_marker=_SYNC_MARKER)
-        head = _HEADS[schema_json] = buffer.getvalue()
-    return head
+def _container_head(schema: Mapping[str, Any]) -> bytes:
+    # The head of a schema is asked for with every block; dumping the schema again would cost more than the rest.
+    key = id(schema)
+    kept = _HEADS.get(key)
+    if kept is not None and kept[0] is schema:
+        return kept[1]
+    buffer = BytesIO()
+    parsed = fastavro.parse_schema(json.loads(json.dumps(schema)))
+    fastavro.writer(buffer, parsed, [], sync_marker=_SYNC_MARKER)
+    _HEADS[key] = (schema, buffer.getvalue())
+    return buffer.getvalue()
 
 
-_HEADS: dict[str, bytes] = {}
+_HEADS: dict[int, tuple[Mapping[str, Any], bytes]] = {}
 
 
 def _long(number: int) -> bytes:
@@ -198,5 +203,3 @@ def _without_logical_types(node: object) -> Any:  # noqa: ANN401 - a JSON docume
     if isinstance(node, list):
         return [_without_logical_types(item) for item in node]
     return node
-
-

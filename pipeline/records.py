@@ -287,9 +287,7 @@ def check_time_ms(name: str, time_ms: int) -> None:
 def dead_letter_of_frame(frame: Frame, index: int, reason: str, message: str) -> DeadLetter:
     """Return the dead letter for what a mapping refused in `frame`, at `index` within it."""
     return DeadLetter(
-        dead_letter_id=identity(
-            "mapping", frame.exchange, frame.channel, frame.connection, frame.sequence, index
-        ),
+        dead_letter_id=identity("mapping", frame.exchange, frame.channel, frame.connection, frame.sequence, index),
         stage="mapping",
         reason=reason,
         message=message,

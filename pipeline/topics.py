@@ -38,7 +38,10 @@ COVERAGE = Topic("coverage", None, 7 * _DAY_MS)
 DEAD_LETTERS = Topic("dead-letters", 1, 30 * _DAY_MS)
 # What the worker must remember, by partition of `events`: compacted to the last value of each key.
 WORKER_STATE = Topic(
-    "worker-state", None, None, {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
+    "worker-state",
+    None,
+    None,
+    {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"},
 )
 
 TOPICS = (FRAMES, EVENTS, PULSES, BARS, ANOMALIES, COVERAGE, DEAD_LETTERS, WORKER_STATE)
@@ -50,4 +53,3 @@ SINK_TOPICS = (EVENTS, BARS, COVERAGE, DEAD_LETTERS)
 def topic_name(topic: Topic, prefix: str) -> str:
     """Return the name on the broker; `prefix` keeps several pipelines apart on one broker."""
     return prefix + topic.name
-

@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `liquidations`."""
+
+from pipeline.cli import main
+
+main()

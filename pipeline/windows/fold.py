@@ -1,0 +1,205 @@
+"""The fold: the ordered records of one partition change its state, and nothing else does.
+
+What comes out is a function of the log alone. It does not matter how the log is cut into batches, because bars are
+identified by (key, revision) and the content of each revision is fixed by the log:
+
+- the sums of a bar depend on its events only, and its revision counts them;
+- the coverage of an open bar is that at its latest event, that of a closed one the coverage when it was closed;
+- whether an event is late, too late or a duplicate depends on the watermark and the ids before it in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.records import COMPLETENESS_ORDER, Coverage, Heartbeat, Liquidation
+from pipeline.windows.channels import Channel, alive_ms, hear, next_watermark
+from pipeline.windows.parameters import MINUTE_MS, WindowParameters
+from pipeline.windows.state import Counts, Minute, OpenBar, PartitionState
+
+_COMPLETENESS_RANK: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
+
+# The part of a liquidation that the fold reads: event_id, exchange, symbol, instrument, asset, position, price,
+# notional_micros, event_time, received_time, completeness, channel.
+LiquidationRow = tuple[bytes, str, str, str, str, str, float, int, int, int, str, str]
+
+
+def liquidation_row(event: Liquidation) -> LiquidationRow:
+    """Return what the fold reads of `event`."""
+    return (
+        event.event_id,
+        event.exchange,
+        event.symbol,
+        event.instrument,
+        event.asset,
+        event.position,
+        event.price,
+        event.notional_micros,
+        event.event_time,
+        event.received_time,
+        event.completeness,
+        event.source.channel,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive records of one partition.
+
+    `heartbeats` are given with the number of `liquidations` that come before them. `last_offset` is the offset of the
+    batch's last record of any kind.
+    """
+
+    liquidations: Sequence[LiquidationRow]
+    heartbeats: Sequence[tuple[int, Heartbeat]]
+    last_offset: int
+
+
+def fold(state: PartitionState, batch: Batch, parameters: WindowParameters) -> None:
+    """Fold `batch` into `state`, in the order of the log."""
+    done = 0
+    rows = batch.liquidations
+    for before, heartbeat in batch.heartbeats:
+        if before > done:
+            _fold_liquidations(state, rows[done:before], parameters)
+            done = before
+        _fold_heartbeat(state, heartbeat, parameters)
+    if done < len(rows):
+        _fold_liquidations(state, rows[done:] if done else rows, parameters)
+    state.offset = batch.last_offset
+
+
+def _fold_liquidations(state: PartitionState, rows: Iterable[LiquidationRow], parameters: WindowParameters) -> None:
+    """Fold liquidations between which no heartbeat stands, so that one watermark holds for all of them."""
+    watermark = state.watermark
+    minutes, tallies, changed_tallies = state.minutes, state.tallies, state.changed_tallies
+    touched: dict[int, OpenBar] = {}
+    tally_minute = state.tally_minute
+    start, minute, closed, expired = -1, None, False, False
+    for row in rows:
+        (
+            event_id,
+            exchange,
+            symbol,
+            instrument,
+            asset,
+            position,
+            price,
+            micros,
+            event_time,
+            received,
+            kind,
+            channel,
+        ) = row
+        if not tally_minute:
+            # Before the first heartbeat the first event's own receive time stands in for the watermark.
+            tally_minute = state.tally_minute = received // 1000 - received // 1000 % MINUTE_MS
+        tally_key = (tally_minute, asset, exchange)
+        counts = tallies.get(tally_key)
+        if counts is None:
+            counts = tallies[tally_key] = Counts()
+        changed_tallies.add(tally_key)
+
+        own = event_time - event_time % MINUTE_MS
+        if own != start or minute is None:
+            start = own
+            expired = parameters.is_expired(start, watermark)
+            closed = parameters.is_closed(start, watermark)
+            home = tally_minute if expired else start
+            minute = minutes.get(home)
+            if minute is None:
+                minute = minutes[home] = Minute(closed=parameters.is_closed(home, watermark))
+        if event_id in minute.seen or (expired and _seen_anywhere(state, event_id)):
+            counts.duplicates += 1
+            continue
+        minute.seen.add(event_id)
+        minute.fresh.append(event_id)
+        counts.events += 1
+        if expired:
+            counts.too_late += 1
+            continue
+
+        bar = minute.bars.get((exchange, symbol))
+        if bar is None:
+            rank = _COMPLETENESS_RANK[kind]
+            bar = OpenBar(exchange, symbol, instrument, asset, start, channel, rank, price, price, closed=closed)
+            minute.add(bar)
+        else:
+            if price < bar.price_low:
+                bar.price_low = price
+            elif price > bar.price_high:
+                bar.price_high = price
+            rank = _COMPLETENESS_RANK[kind]
+            if rank > bar.completeness:
+                bar.completeness = rank
+        if position == "long":
+            bar.long_micros += micros
+            bar.long_count += 1
+        else:
+            bar.short_micros += micros
+            bar.short_count += 1
+        if micros > bar.largest_micros:
+            bar.largest_micros = micros
+        if closed:
+            bar.late_count += 1
+            counts.late += 1
+        touched[id(bar)] = bar
+
+    channels = state.channels
+    for bar in touched.values():
+        bar.alive_ms = alive_ms(channels, (bar.exchange, bar.channel), bar.start)
+        state.mark_changed(bar)
+
+
+def _seen_anywhere(state: PartitionState, event_id: bytes) -> bool:
+    return any(event_id in minute.seen for minute in state.minutes.values())
+
+
+def _fold_heartbeat(state: PartitionState, heartbeat: Heartbeat, parameters: WindowParameters) -> None:
+    channel = state.channels.setdefault((heartbeat.exchange, heartbeat.channel), Channel())
+    closed_before = _closed_before(state.watermark, parameters)
+    if not hear(channel, heartbeat, closed_before, parameters.behind_ms):
+        return
+    watermark = next_watermark(state.channels, state.watermark, parameters.behind_ms)
+    if watermark == state.watermark:
+        return
+    state.watermark = watermark
+    now_closed_before = _closed_before(watermark, parameters)
+    if now_closed_before > closed_before:
+        _close(state, closed_before, now_closed_before, parameters)
+    tally_minute = watermark - watermark % MINUTE_MS
+    if tally_minute > state.tally_minute:
+        state.tally_minute = tally_minute
+        # A checkpoint still has to publish what changed; the rest has been published.
+        state.tallies = {key: state.tallies[key] for key in state.changed_tallies}
+
+
+def _closed_before(watermark: int, parameters: WindowParameters) -> int:
+    """Return the start of the first minute that is not closed; 0 before the first heartbeat."""
+    settled = watermark - parameters.lateness_ms
+    return max(0, settled - settled % MINUTE_MS)
+
+
+def _close(state: PartitionState, closed_before: int, now_closed_before: int, parameters: WindowParameters) -> None:
+    """Close the minutes from `closed_before` up to `now_closed_before`, and forget those past correction."""
+    for start in sorted(state.minutes):
+        minute = state.minutes[start]
+        if start < now_closed_before and not minute.closed:
+            minute.closed = True
+            for bar in minute.bars.values():
+                bar.closed = True
+                bar.alive_ms = alive_ms(state.channels, (bar.exchange, bar.channel), start)
+                state.mark_changed(bar)
+        if parameters.is_expired(start, state.watermark):
+            del state.minutes[start]
+            state.expired_cells.extend((start, asset) for asset in sorted(minute.written))
+    for (exchange, name), channel in sorted(state.channels.items()):
+        for start in sorted(channel.minutes):
+            listening = channel.minutes[start]
+            if closed_before <= start < now_closed_before:
+                state.settled_coverage.append(
+                    Coverage(exchange, name, start, listening.alive_ms, listening.frames, revision=1)
+                )
+            if parameters.is_expired(start, state.watermark):
+                del channel.minutes[start]

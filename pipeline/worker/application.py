@@ -1,0 +1,193 @@
+"""The Faust application: it decides who reads which partition, and delivers the batches.
+
+Faust keeps the membership of the group, the assignment of partitions and the offsets. State and outputs are written by
+`pipeline.worker.owned_partition` in transactions of Kafka's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import faust
+import structlog
+from mode.supervisors import CrashingSupervisor
+
+from pipeline.codec import Codec
+from pipeline.settings import Settings
+from pipeline.topics import EVENTS, topic_name
+from pipeline.windows.parameters import WindowParameters
+from pipeline.worker.committing import Committing
+from pipeline.worker.decode import Decoder
+from pipeline.worker.owned_partition import FencedError, Observe, OwnedPartition
+
+_log = structlog.get_logger()
+
+# A partition that is taken away waits this long for its last transaction.
+_RELEASE_PATIENCE_S = 4.0
+_COMMIT_THREADS = 16
+
+
+class Raw(faust.Schema):  # type: ignore[type-arg]
+    """Hand the batch to the agent as the transport made it."""
+
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ANN401, ARG002
+        """Return no key."""
+        return None
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ANN401, ARG002
+        """Return the batch."""
+        return message.value
+
+
+class Worker:
+    """The agent over the events topic, and the partitions it holds."""
+
+    def __init__(self, settings: Settings, codec: Codec, observe: Observe) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._observe = observe
+        self._parameters = WindowParameters(settings.lateness_ms, settings.correction_ms, settings.behind_ms)
+        self._events = topic_name(EVENTS, settings.topic_prefix)
+        self._decoder = Decoder(codec, self._events)
+        self._executor = ThreadPoolExecutor(_COMMIT_THREADS, thread_name_prefix="commit")
+        self._assigned: set[int] = set()
+        self._held: dict[int, asyncio.Future[Committing]] = {}
+        self.failure: BaseException | None = None
+        self.app = self._application()
+
+    def _application(self) -> faust.App:
+        settings = self._settings
+        session_s = settings.session_timeout_ms / 1000
+        app = faust.App(
+            f"{settings.topic_prefix}worker",
+            broker=[f"batches://{server}" for server in settings.bootstrap_servers.split(",")],
+            store="memory://",
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            stream_wait_empty=False,
+            # Acknowledged batches are committed by time only: the default count would be reached at every batch.
+            broker_commit_interval=0.5,
+            broker_commit_every=1_000_000_000,
+            broker_max_poll_records=settings.max_batch_records,
+            consumer_max_fetch_size=4 * 1024 * 1024,
+            consumer_auto_offset_reset="earliest",
+            broker_session_timeout=session_s,
+            broker_heartbeat_interval=session_s / 6,
+            broker_rebalance_timeout=session_s / 2,
+            broker_request_timeout=max(30.0, session_s * 2),
+            agent_supervisor=CrashingSupervisor,
+            autodiscover=False,
+            loghandlers=[],
+            logging_config={"version": 1, "disable_existing_loggers": False},
+            datadir="build/faust",
+        )
+        topic = app.topic(self._events, schema=Raw(), acks=True, partitions=settings.partitions)
+        app.agent(topic, name="bars", concurrency=1)(self._consume)
+        app.on_partitions_assigned.connect(self._on_assigned)
+        app.on_partitions_revoked.connect(self._on_revoked)
+        return app
+
+    async def _consume(self, stream: Any) -> None:  # noqa: ANN401 - Faust's stream
+        async for event in stream.noack().events():
+            partition = event.message.partition
+            if partition not in self._assigned:
+                continue  # taken away while this batch was on its way; its new owner reads it
+            held = self._hold(partition)
+            try:
+                committing = await asyncio.shield(held)
+                await committing.room()
+            except asyncio.CancelledError:
+                if held.cancelled():
+                    continue
+                raise
+            if self._held.get(partition) is held:
+                committing.fold(event.message.value, event.ack)
+                # A fold takes milliseconds; heartbeats and commits of other partitions run in between.
+                await asyncio.sleep(0)
+
+    def _hold(self, partition: int) -> asyncio.Future[Committing]:
+        held = self._held.get(partition)
+        if held is None:
+            held = self._held[partition] = asyncio.ensure_future(self._claim(partition))
+        return held
+
+    async def _claim(self, partition: int) -> Committing:
+        owned = OwnedPartition(partition, self._settings, self._codec, self._parameters, self._observe)
+        await asyncio.get_running_loop().run_in_executor(self._executor, owned.claim)
+        committing = Committing(
+            owned,
+            self._decoder,
+            self._parameters,
+            self._executor,
+            self._settings.commit_interval_ms / 1000,
+            self._observe,
+        )
+        task = asyncio.ensure_future(committing.run())
+        task.add_done_callback(lambda done: self._on_committing_done(partition, done))
+        return committing
+
+    def _on_committing_done(self, partition: int, done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is None:
+            return
+        if isinstance(error, FencedError) and partition not in self._assigned:
+            return  # it was taken away in the middle of a transaction, and the new owner was quicker
+        self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failure is None:
+            self.failure = error
+            asyncio.ensure_future(self.app.crash(error))  # noqa: RUF006 - the process ends with it
+
+    async def _on_assigned(self, app: Any, assigned: Any, **_: object) -> None:  # noqa: ANN401, ARG002
+        self._assigned = {tp.partition for tp in assigned if tp.topic == self._events}
+        _log.info("partitions_assigned", partitions=sorted(self._assigned))
+        for partition in self._assigned:
+            self._hold(partition).add_done_callback(self._on_claimed)
+
+    def _on_claimed(self, done: asyncio.Future[Committing]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            self._fail(error)
+
+    async def _on_revoked(self, app: Any, revoked: Any, **_: object) -> None:  # noqa: ANN401, ARG002
+        gone = {tp.partition for tp in revoked if tp.topic == self._events}
+        self._assigned -= gone
+        if gone:
+            _log.info("partitions_revoked", partitions=sorted(gone))
+        await asyncio.gather(*(self._release(partition) for partition in gone))
+
+    async def _release(self, partition: int) -> None:
+        held = self._held.pop(partition, None)
+        if held is None:
+            return
+        await asyncio.wait({held}, timeout=_RELEASE_PATIENCE_S)
+        if held.done() and not held.cancelled() and held.exception() is None:
+            await held.result().release(_RELEASE_PATIENCE_S)
+        else:
+            held.cancel()
+
+
+def run_worker(settings: Settings, codec: Codec, observe: Observe = lambda _step: None) -> None:
+    """Run until told to stop by a signal; raise what stopped it otherwise.
+
+    `observe` is called with the name of each step of a batch, in order, from whichever thread takes it; tests use it
+    to stop the process there.
+    """
+    # The heap holds many long-lived tuples and few cycles: collect rarely.
+    gc.set_threshold(200_000, 20, 20)
+    worker = Worker(settings, codec, observe)
+    runner = faust.Worker(worker.app, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
+    code = 0
+    try:
+        runner.execute_from_commandline()
+    except SystemExit as stopped:
+        code = stopped.code if isinstance(stopped.code, int) else 1
+    if worker.failure is not None:
+        raise worker.failure
+    if code:
+        raise RuntimeError(f"the worker's Faust application ended with code {code}")

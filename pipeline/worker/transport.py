@@ -1,0 +1,52 @@
+"""A Faust transport that delivers whole batches.
+
+A Faust stream costs about 65 µs per message, whatever the agent does with it. Here the consumer hands the stream one
+message per fetched partition batch: its value is the list of records, its offset that of the last one. Faust's own
+tracking of offsets works unchanged, since it takes the offsets in between as a gap that was already handled.
+
+Registered under the scheme `batches://` by the entry point `faust.transports` in `pyproject.toml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from faust.transport.drivers import aiokafka as driver
+
+# What aiokafka fetched: objects with offset, timestamp (ms), key and value.
+Records = Sequence[Any]
+
+
+class Batch:
+    """One fetched batch of one partition, in the shape of a Kafka record."""
+
+    __slots__ = ("offset", "partition", "timestamp", "timestamp_type", "topic", "value")
+    headers: ClassVar[tuple[()]] = ()
+    key: ClassVar[None] = None
+    checksum: ClassVar[None] = None
+    serialized_key_size: ClassVar[int] = 0
+    serialized_value_size: ClassVar[int] = 0
+
+    def __init__(self, records: Records) -> None:
+        last = records[-1]
+        self.topic: str = last.topic
+        self.partition: int = last.partition
+        self.offset: int = last.offset
+        self.timestamp: int = last.timestamp
+        self.timestamp_type: int = last.timestamp_type
+        self.value: Records = records
+
+
+class Consumer(driver.Consumer):
+    """The aiokafka consumer, with one message per partition and fetch."""
+
+    async def _getmany(self, active_partitions: set[Any] | None, timeout: float) -> dict[Any, list[Batch]]:  # noqa: ASYNC109
+        fetched = cast("Mapping[Any, Records]", await super()._getmany(active_partitions, timeout))
+        return {partition: [Batch(records)] for partition, records in fetched.items() if records}
+
+
+class Transport(driver.Transport):
+    """The aiokafka transport with the consumer above."""
+
+    Consumer = Consumer
