@@ -1,0 +1,232 @@
+"""Binance USD-M and COIN-M futures: the `forceOrder` stream.
+
+What it shows: at most one forced order per symbol and second, so a sample, a lower bound. The order's filled quantity
+`z` at its average price `ap`; its limit price `p` (about the bankruptcy price) is kept beside it, and is the price
+where no average is sent. One message per order; there is no id and no replay.
+
+Rules, with `exchange_feeds` 1, 2 and 3.1 as their source:
+- `S` is the side of the forced ORDER: SELL closes a long, BUY closes a short.
+- Quantities are coins on USD-M and contracts on COIN-M, whose size only metadata tells (BTC 100 USD, others 10).
+- An order that says it is neither FILLED nor PARTIALLY_FILLED is no liquidation (yet): nothing is emitted for it.
+- `st` tells the market (1 USD-M, 2 COIN-M); it stands inside `o`, beside it, or nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final
+
+from pipeline.feeds.feed import Feed, Instruments, Mapped
+from pipeline.feeds.naming import Multiplied, Names, compact_date, instrument_of
+from pipeline.feeds.numbers import choice, positive, positive_or_none, shown, time_ms_of, word
+from pipeline.feeds.rows import json_of, map_rows, object_of
+from pipeline.feeds.sizes import known_contract_size, order_price_of, size_of
+from pipeline.records import (
+    Completeness,
+    EventTimeKind,
+    Frame,
+    Instrument,
+    Liquidation,
+    Position,
+    PriceKind,
+    RefusedError,
+    Source,
+    check_liquidation,
+    identity,
+    number_text,
+)
+
+EXCHANGE: Final = "binance"
+
+# The side of the forced order, and what it closes.
+CLOSES: Final[Mapping[str, Position]] = {"SELL": "long", "BUY": "short"}
+_FILLED = {"FILLED", "PARTIALLY_FILLED"}
+_MARKETS: Final[Mapping[str, str]] = {"1": "USD-M", "2": "COIN-M"}
+
+# Quote assets of USD-M contracts in USD (exchangeInfo's quoteAsset); longest first is not needed, none ends another.
+# BTC-quoted ETHBTC is left out on purpose: its value in USD needs another price.
+QUOTES: Final = ("USDT", "USDC", "BUSD")
+
+# Listings of many units (exchange_feeds 4, and the further ones in exchangeInfo's baseAsset, each the coin's own name
+# behind the factor; `1000X` is a thousand X, `1INCH`, `0G` and `2Z` are coins).
+MULTIPLIED: Final[Multiplied] = {
+    "1000BONK": ("BONK", 1000),
+    "1000BTTC": ("BTTC", 1000),
+    "1000CAT": ("CAT", 1000),
+    "1000CHEEMS": ("CHEEMS", 1000),
+    "1000FLOKI": ("FLOKI", 1000),
+    "1000LUNC": ("LUNC", 1000),
+    "1000PEPE": ("PEPE", 1000),
+    "1000RATS": ("RATS", 1000),
+    "1000SATS": ("SATS", 1000),
+    "1000SHIB": ("SHIB", 1000),
+    "1000WHY": ("WHY", 1000),
+    "1000X": ("X", 1000),
+    "1000XEC": ("XEC", 1000),
+    "1000000BOB": ("BOB", 1_000_000),
+    "1000000MOG": ("MOG", 1_000_000),
+    "1MBABYDOGE": ("BABYDOGE", 1_000_000),
+}
+
+_NAMES = Names(EXCHANGE, MULTIPLIED)
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedOrder:
+    """A forced order as Binance and its clones describe it; `closes` is what its side means.
+
+    `average_price` is None where it was not sent. `coin_margined` is None where the market was not told.
+    """
+
+    symbol: str
+    order: str
+    closes: Position
+    quantity: Decimal
+    average_price: Decimal | None
+    order_price: Decimal | None
+    event_time: int
+    event_time_kind: EventTimeKind = "exchange"
+    coin_margined: bool | None = None
+
+
+def named(symbol: str) -> Instrument | None:
+    """Return what the documented naming says of a contract, or None.
+
+    `BTCUSDT` perpetual; `BTCUSDT_251226` dated; `BTCUSD_PERP` and `BTCUSD_200925` COIN-M, which is therefore looked for
+    first (`BNBUSD_PERP` is not quoted in BUSD).
+    """
+    return _named(symbol, _NAMES)
+
+
+@lru_cache(maxsize=16_384)
+def _named(symbol: str, names: Names) -> Instrument | None:
+    pair, underscore, last = symbol.partition("_")
+    if underscore and pair.endswith("USD"):
+        base = pair.removesuffix("USD")
+        if last == "PERP":
+            return names.perpetual(symbol, base, "USD", "inverse")
+        return names.dated(symbol, base, "USD", "inverse", compact_date(last))
+    for quote in QUOTES:
+        if pair.endswith(quote):
+            base = pair.removesuffix(quote)
+            if underscore:
+                return names.dated(symbol, base, quote, "linear", compact_date(last))
+            return names.perpetual(symbol, base, quote, "linear")
+    return None
+
+
+def liquidation_of(
+    frame: Frame,
+    index: int,
+    forced: ForcedOrder,
+    instruments: Instruments,
+    names: Names = _NAMES,
+    price_kind: PriceKind = "average_fill",
+    completeness: Completeness = "sampled",
+) -> Liquidation:
+    """Return the event of a forced order.
+
+    Identity: symbol, order side, time, filled quantity, and the price used; the stream has no id. Where the average is
+    missing the order's price stands in for it there too, so that two orders of one millisecond stay two.
+    """
+    exchange = names.exchange
+    instrument = instrument_of(exchange, forced.symbol, instruments, lambda symbol: _named(symbol, names))
+    if forced.coin_margined and instrument.margin == "linear":
+        raise RefusedError("unknown_market", f"{forced.symbol!r} is sent as COIN-M, but is a linear contract")
+    price = forced.average_price or forced.order_price
+    if price is None:
+        raise RefusedError("missing_field", "neither average price ap nor order price p is given")
+    averaged = forced.average_price is not None
+    contract_size = known_contract_size(instrument) if instrument.margin != "linear" else instrument.contract_size
+    size = size_of(instrument, forced.quantity, price, contract_size)
+    return check_liquidation(
+        Liquidation(
+            event_id=identity(
+                exchange,
+                forced.symbol,
+                forced.order,
+                forced.event_time,
+                number_text(forced.quantity),
+                number_text(price),
+            ),
+            exchange=exchange,
+            symbol=forced.symbol,
+            instrument=instrument.instrument,
+            asset=instrument.asset,
+            quote=instrument.quote,
+            margin=instrument.margin,
+            position=forced.closes,
+            price=size.price,
+            price_kind=price_kind if averaged else "order",
+            order_price=order_price_of(instrument, forced.order_price) if averaged else None,
+            quantity=size.quantity,
+            notional_micros=size.notional_micros,
+            event_time=forced.event_time,
+            event_time_kind=forced.event_time_kind,
+            received_time=frame.received_time,
+            completeness=completeness,
+            source=Source(frame.channel, frame.connection, frame.sequence, index),
+        )
+    )
+
+
+def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
+    def event_of(index: int, message: object) -> Liquidation | None:
+        envelope = object_of("message", message)
+        if not _is_forced_order(envelope):
+            return None
+        order = object_of("o", envelope.get("o"))
+        status = order.get("X")
+        if status is not None and status not in _FILLED:
+            return None
+        return liquidation_of(frame, index, _forced_order(envelope, order), instruments)
+
+    return map_rows(frame, _messages, event_of)
+
+
+def _messages(payload: bytes) -> list[Any]:
+    """Split a payload into messages: bare, wrapped with the stream's name, or a list in either form."""
+    message = json_of(payload)
+    if isinstance(message, dict) and "stream" in message:
+        message = message.get("data")
+        if message is None:
+            raise RefusedError("missing_field", "data is missing behind stream")
+    return message if isinstance(message, list) else [message]
+
+
+def _is_forced_order(message: dict[str, Any]) -> bool:
+    kind = message.get("e")
+    if kind is not None:
+        return bool(kind == "forceOrder")
+    # Acknowledgements and errors of requests, and the readings of the REST endpoints, are no events.
+    if not message.keys().isdisjoint(("result", "error", "code", "openInterest", "longShortRatio")):
+        return False
+    raise RefusedError("unexpected_message", "neither an event (e) nor an acknowledgement (result)")
+
+
+def _forced_order(envelope: dict[str, Any], order: dict[str, Any]) -> ForcedOrder:
+    quantity = order.get("z")
+    side = word("S", order.get("S"))
+    market = order.get("st", envelope.get("st"))
+    return ForcedOrder(
+        symbol=word("s", order.get("s")),
+        order=side,
+        closes=choice("S", side, CLOSES),
+        quantity=positive("q", order.get("q")) if quantity in (None, "") else positive("z", quantity),
+        average_price=positive_or_none("ap", order.get("ap")),
+        order_price=positive_or_none("p", order.get("p")),
+        event_time=time_ms_of("T", order.get("T")),
+        coin_margined=None if market is None else _coin_margined(market),
+    )
+
+
+def _coin_margined(market: object) -> bool:
+    if str(market) not in _MARKETS:
+        raise RefusedError("unknown_market", f"st is {shown(market)}, neither 1 (USD-M) nor 2 (COIN-M)")
+    return str(market) == "2"
+
+
+FEED = Feed(EXCHANGE, _map)

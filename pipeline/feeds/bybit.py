@@ -1,0 +1,217 @@
+"""Bybit v5 linear and inverse contracts: the topics `allLiquidation` and, before 2025, `liquidation`.
+
+What they show: `allLiquidation` every liquidation, in frames of 500 ms; the old topic one per symbol and second. The
+price is the bankruptcy price, not a fill.
+
+Rules, with `exchange_feeds` 1, 2 and 3.2 as their source:
+- `S` (old: `side`) is the side of the POSITION: Buy is a liquidated long, Sell a liquidated short; the opposite of
+  Binance's word.
+- Quantities are coins on linear contracts and USD (contracts of 1 USD) on inverse ones.
+- The old topic's row is one object with `size` and `updatedTime`, in its first form `qty` and `time`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final
+
+from pipeline.feeds.feed import Feed, Instruments, Mapped
+from pipeline.feeds.naming import Multiplied, Names, instrument_of, worded_date
+from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
+from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
+from pipeline.feeds.sizes import size_of
+from pipeline.records import (
+    Completeness,
+    Frame,
+    Instrument,
+    Liquidation,
+    Position,
+    RefusedError,
+    Source,
+    check_liquidation,
+    identity,
+    number_text,
+)
+
+EXCHANGE: Final = "bybit"
+
+# The side of the position itself.
+POSITIONS: Final[Mapping[str, Position]] = {"Buy": "long", "Sell": "short"}
+
+# Documented for all inverse contracts of the exchange (exchange_feeds 2), so it is a rule, not a guess.
+INVERSE_CONTRACT_USD: Final = 1.0
+
+# Listings of many units (exchange_feeds 4, and the further ones in instruments-info's baseCoin); the factor may stand
+# behind the name.
+MULTIPLIED: Final[Multiplied] = {
+    "1000BONK": ("BONK", 1000),
+    "1000BTT": ("BTT", 1000),
+    "1000CAT": ("CAT", 1000),
+    "1000FLOKI": ("FLOKI", 1000),
+    "1000LUNC": ("LUNC", 1000),
+    "1000PEPE": ("PEPE", 1000),
+    "1000RATS": ("RATS", 1000),
+    "1000TURBO": ("TURBO", 1000),
+    "1000X": ("X", 1000),
+    "1000XEC": ("XEC", 1000),
+    "10000SATS": ("SATS", 10_000),
+    "1000000BABYDOGE": ("BABYDOGE", 1_000_000),
+    "1000000CHEEMS": ("CHEEMS", 1_000_000),
+    "1000000MOG": ("MOG", 1_000_000),
+    "SHIB1000": ("SHIB", 1000),
+}
+
+_NAMES = Names(EXCHANGE, MULTIPLIED)
+_QUARTERLY = re.compile(r"(?P<base>\w+)USD(?P<month>[FGHJKMNQUVXZ])(?P<year>\d\d)")
+# The letters of the months on futures exchanges, January to December.
+_MONTH_LETTERS: Final = "FGHJKMNQUVXZ"
+
+_FULL, _OLD = "allLiquidation.", "liquidation."
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidatedPosition:
+    """One row of either topic; `side` as sent is kept for the identity, `position` is what it means."""
+
+    symbol: str
+    word: str
+    position: Position
+    quantity: Decimal
+    price: Decimal
+    event_time: int
+
+    @property
+    def natural_id(self) -> tuple[str, str, int, str, str]:
+        """Return all that the exchange tells of the row."""
+        return (self.symbol, self.word, self.event_time, number_text(self.quantity), number_text(self.price))
+
+
+@lru_cache(maxsize=16_384)
+def named(symbol: str) -> Instrument | None:
+    """Return what the documented naming says of a contract, or None.
+
+    `BTCUSDT` and `BTCPERP` (quoted in USDC) perpetual; `BTCUSDT-21FEB25` and `BTC-26DEC25` (USDC) dated; `BTCUSD`
+    inverse perpetual; `BTCUSDH25` inverse quarterly, of which the name tells the month only.
+    """
+    pair, dash, last = symbol.partition("-")
+    if dash:
+        quote = "USDT" if pair.endswith("USDT") else "USDC"
+        return _NAMES.dated(symbol, pair.removesuffix("USDT"), quote, "linear", worded_date(last))
+    for ending, quote in (("USDT", "USDT"), ("PERP", "USDC")):
+        if symbol.endswith(ending):
+            return _NAMES.perpetual(symbol, symbol.removesuffix(ending), quote, "linear")
+    if symbol.endswith("USD"):
+        return _NAMES.perpetual(symbol, symbol.removesuffix("USD"), "USD", "inverse")
+    quarterly = _QUARTERLY.fullmatch(symbol)
+    if quarterly is None or not quarterly["year"].isascii():
+        return None
+    year, month = 2000 + int(quarterly["year"]), 1 + _MONTH_LETTERS.index(quarterly["month"])
+    return _NAMES.month(symbol, quarterly["base"], "USD", "inverse", year, month)
+
+
+def liquidation_of(
+    frame: Frame,
+    index: int,
+    row: LiquidatedPosition,
+    occurrence: int,
+    instruments: Instruments,
+    completeness: Completeness,
+) -> Liquidation:
+    """Return the event of a row.
+
+    Identity: all its fields and its `occurrence` among rows of the frame that are equal in all of them, since two
+    positions can be closed in the same millisecond at the same size and price. The row's place in the frame would not
+    do: another collector may get the same rows in other frames.
+    """
+    instrument = instrument_of(EXCHANGE, row.symbol, instruments, named)
+    contract_size = instrument.contract_size
+    if instrument.margin == "inverse" and contract_size is None:
+        contract_size = INVERSE_CONTRACT_USD
+    size = size_of(instrument, row.quantity, row.price, contract_size)
+    return check_liquidation(
+        Liquidation(
+            event_id=identity(EXCHANGE, *row.natural_id, occurrence),
+            exchange=EXCHANGE,
+            symbol=row.symbol,
+            instrument=instrument.instrument,
+            asset=instrument.asset,
+            quote=instrument.quote,
+            margin=instrument.margin,
+            position=row.position,
+            price=size.price,
+            price_kind="bankruptcy",
+            order_price=None,
+            quantity=size.quantity,
+            notional_micros=size.notional_micros,
+            event_time=row.event_time,
+            event_time_kind="exchange",
+            received_time=frame.received_time,
+            completeness=completeness,
+            source=Source(frame.channel, frame.connection, frame.sequence, index),
+        )
+    )
+
+
+def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
+    seen: Counter[tuple[str, str, int, str, str]] = Counter()
+
+    def event_of(index: int, sent: tuple[bool, object]) -> Liquidation:
+        full, fields = sent
+        row = _row(object_of("data row", fields)) if full else _old_row(object_of("data", fields))
+        occurrence = seen[row.natural_id]
+        event = liquidation_of(frame, index, row, occurrence, instruments, "full" if full else "sampled")
+        seen[row.natural_id] += 1
+        return event
+
+    return map_rows(frame, _rows, event_of)
+
+
+def _rows(payload: bytes) -> list[tuple[bool, Any]]:
+    """Return the message's rows, each with whether it is of the complete topic."""
+    message = object_of("message", json_of(payload))
+    topic = message.get("topic")
+    if topic is None:
+        # Acknowledgements and pongs name the request's operation.
+        if "op" in message or "success" in message:
+            return []
+        raise RefusedError("unexpected_message", "neither a topic nor an acknowledgement (op)")
+    if not isinstance(topic, str):
+        raise RefusedError("unknown_word", f"topic is {shown(topic)}, not a text")
+    if topic.startswith(_FULL):
+        return [(True, row) for row in list_of("data", message.get("data"))]
+    if topic.startswith(_OLD):
+        data = message.get("data")
+        return [(False, row) for row in (data if isinstance(data, list) else [data])]
+    return []
+
+
+def _row(row: dict[str, Any]) -> LiquidatedPosition:
+    side = word("S", row.get("S"))
+    return LiquidatedPosition(
+        symbol=word("s", row.get("s")),
+        word=side,
+        position=choice("S", side, POSITIONS),
+        quantity=positive("v", row.get("v")),
+        price=positive("p", row.get("p")),
+        event_time=time_ms_of("T", row.get("T")),
+    )
+
+
+def _old_row(row: dict[str, Any]) -> LiquidatedPosition:
+    side = word("side", row.get("side"))
+    return LiquidatedPosition(
+        symbol=word("symbol", row.get("symbol")),
+        word=side,
+        position=choice("side", side, POSITIONS),
+        quantity=positive("size", row.get("size", row.get("qty"))),
+        price=positive("price", row.get("price")),
+        event_time=time_ms_of("updatedTime", row.get("updatedTime", row.get("time"))),
+    )
+
+
+FEED = Feed(EXCHANGE, _map)

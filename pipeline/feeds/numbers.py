@@ -1,0 +1,102 @@
+"""Numbers and times as exchanges write them: text or JSON numbers, read exactly or refused."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final, TypeVar
+
+from pipeline.records import RefusedError, check_time_ms
+
+Meaning = TypeVar("Meaning")
+
+# Plain decimal text only: Decimal itself would also take underscores, blanks, other scripts' digits and NaN.
+_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_MILLISECONDS = re.compile(r"\d{1,16}", re.ASCII)
+# No price or size of any market comes near; beyond it the exact arithmetic and the number's own text explode.
+_MOST_CHARACTERS: Final = 60
+_LARGEST_EXPONENT: Final = 30
+
+
+def decimal_of(name: str, value: object) -> Decimal:
+    """Return a number given as text, integer or float exactly as it is written; refuse everything else."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise RefusedError("bad_number", f"{name} is {shown(value)}, not a number")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise RefusedError("bad_number", f"{name} is {value}, not a number")
+    else:
+        text = str(value)
+    if len(text) > _MOST_CHARACTERS or _DECIMAL.fullmatch(text) is None:
+        raise RefusedError("bad_number", f"{name} is {shown(value)}, not a number")
+    number = Decimal(text)
+    if number and abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise RefusedError("bad_number", f"{name} is {shown(value)}, out of any market's range")
+    return number
+
+
+def positive(name: str, value: object) -> Decimal:
+    """Return a number that must be there and above zero."""
+    if value is None or value == "":
+        raise RefusedError("missing_field", f"{name} is missing")
+    number = decimal_of(name, value)
+    if number <= 0:
+        raise RefusedError("bad_number", f"{name} is {shown(value)}, not a positive number")
+    return number
+
+
+def positive_or_none(name: str, value: object) -> Decimal | None:
+    """Return a number above zero, or None where the exchange left it out: no field, null, no text, or zero."""
+    if value is None or value == "":
+        return None
+    number = decimal_of(name, value)
+    if number < 0:
+        raise RefusedError("bad_number", f"{name} is {shown(value)}, a negative number")
+    return number or None
+
+
+def time_ms_of(name: str, value: object) -> int:
+    """Return a time in milliseconds since 1970, given as an integer or as its digits."""
+    if value is None or value == "":
+        raise RefusedError("missing_field", f"{name} is missing")
+    if isinstance(value, str) and _MILLISECONDS.fullmatch(value):
+        time_ms = int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        time_ms = value
+    else:
+        raise RefusedError("bad_time", f"{name} is {shown(value)}, not milliseconds since 1970")
+    check_time_ms(name, time_ms)
+    return time_ms
+
+
+def word(name: str, value: object) -> str:
+    """Return a text that must be there."""
+    if value is None or value == "":
+        raise RefusedError("missing_field", f"{name} is missing")
+    if not isinstance(value, str):
+        raise RefusedError("unknown_word", f"{name} is {shown(value)}, not a text")
+    return value
+
+
+def choice(name: str, value: object, meanings: Mapping[str, Meaning]) -> Meaning:
+    """Return what one of the exchange's own words means; refuse a word that is not in its table."""
+    found = meanings.get(word(name, value))
+    if found is None:
+        raise RefusedError("unknown_word", f"{name} is {shown(value)}, not one of {', '.join(meanings)}")
+    return found
+
+
+def shown(value: object) -> str:
+    """Return outside data for a message, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
+
+
+@lru_cache(maxsize=4096)
+def exact(number: float) -> Decimal:
+    """Return a float of our own records as the decimal number that it prints as."""
+    return Decimal(str(number))

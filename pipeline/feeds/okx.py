@@ -1,0 +1,180 @@
+"""OKX swaps and futures: the channel `liquidation-orders`.
+
+What it shows: orders taken over at the bankruptcy price, not all of them (the documentation says so), sometimes minutes
+late and out of order; the first message after a subscription may repeat old rows.
+
+Rules, with `exchange_feeds` 1, 2 and 3.3 as their source:
+- `posSide` is the position; in one-way mode it says `net`, and then `side`, the side of the ORDER, tells: sell closes a
+  long. The two never disagree in recorded rows; a row where they do is refused.
+- `sz` counts contracts of `ctVal x ctMult` coins (linear) or USD (inverse): metadata must give the size.
+- One message holds entries of several instruments, one entry several `details`; each is a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final
+
+from pipeline.feeds.feed import Feed, Instruments, Mapped
+from pipeline.feeds.naming import Names, compact_date, instrument_of
+from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
+from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
+from pipeline.feeds.sizes import known_contract_size, size_of
+from pipeline.records import (
+    Frame,
+    Instrument,
+    Liquidation,
+    Margin,
+    Position,
+    RefusedError,
+    Source,
+    check_liquidation,
+    identity,
+    number_text,
+)
+
+EXCHANGE: Final = "okx"
+
+# The side of the order, and what it closes.
+CLOSES: Final[Mapping[str, Position]] = {"sell": "long", "buy": "short"}
+_POSITIONS: Final[Mapping[str, Position | None]] = {"long": "long", "short": "short", "net": None}
+_CONTRACT_TYPES = ("SWAP", "FUTURES")
+_CHANNEL: Final = "liquidation-orders"
+
+# Quote of a contract's name, and how such contracts settle (exchange_feeds 4). OKX multiplies no listings; its contract
+# values do that.
+_MARGINS: Final[Mapping[str, Margin]] = {"USDT": "linear", "USDC": "linear", "USD": "inverse"}
+_NAMES = Names(EXCHANGE, {})
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationOrder:
+    """One element of `details`; `position_word` is empty where a recording left it out."""
+
+    symbol: str
+    position_word: str
+    order: str
+    position: Position
+    contracts: Decimal
+    price: Decimal
+    event_time: int
+
+
+@lru_cache(maxsize=16_384)
+def named(symbol: str) -> Instrument | None:
+    """Return what the documented naming says of a contract, or None: `BTC-USDT-SWAP`, `XRP-USD-230929`."""
+    parts = symbol.split("-")
+    if len(parts) != len(("base", "quote", "kind")) or parts[1] not in _MARGINS:
+        return None
+    base, quote, last = parts
+    if last == "SWAP":
+        return _NAMES.perpetual(symbol, base, quote, _MARGINS[quote])
+    return _NAMES.dated(symbol, base, quote, _MARGINS[quote], compact_date(last))
+
+
+def position_of(position_word: object, order: object) -> Position:
+    """Return the position that was closed, from `posSide` and the order's `side`."""
+    closed = choice("side", order, CLOSES)
+    if word("posSide", position_word) not in _POSITIONS:
+        raise RefusedError("unknown_word", f"posSide is {shown(position_word)}, not one of {', '.join(_POSITIONS)}")
+    if _POSITIONS[str(position_word)] not in (None, closed):
+        raise RefusedError("contradictory_position", f"posSide {position_word} cannot be closed by a {order} order")
+    return closed
+
+
+def liquidation_of(frame: Frame, index: int, row: LiquidationOrder, instruments: Instruments) -> Liquidation:
+    """Return the event of a row; identity: all that identifies it at the exchange, which gives no id."""
+    instrument = instrument_of(EXCHANGE, row.symbol, instruments, named)
+    size = size_of(instrument, row.contracts, row.price, known_contract_size(instrument))
+    return check_liquidation(
+        Liquidation(
+            event_id=identity(
+                EXCHANGE,
+                row.symbol,
+                row.position_word,
+                row.order,
+                row.event_time,
+                number_text(row.contracts),
+                number_text(row.price),
+            ),
+            exchange=EXCHANGE,
+            symbol=row.symbol,
+            instrument=instrument.instrument,
+            asset=instrument.asset,
+            quote=instrument.quote,
+            margin=instrument.margin,
+            position=row.position,
+            price=size.price,
+            price_kind="bankruptcy",
+            order_price=None,
+            quantity=size.quantity,
+            notional_micros=size.notional_micros,
+            event_time=row.event_time,
+            event_time_kind="exchange",
+            received_time=frame.received_time,
+            completeness="sampled",
+            source=Source(frame.channel, frame.connection, frame.sequence, index),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Detail:
+    """An element of `details` with the entry around it, or the entry alone where its details are no list."""
+
+    entry: object
+    detail: object
+
+
+def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
+    def event_of(index: int, found: _Detail) -> Liquidation:
+        entry = object_of("data entry", found.entry)
+        detail = object_of("details", found.detail)
+        contract_type = word("instType", entry.get("instType"))
+        if contract_type not in _CONTRACT_TYPES:
+            raise RefusedError(
+                "unsupported_instrument_type", f"instType is {shown(contract_type)}, neither SWAP nor FUTURES"
+            )
+        return liquidation_of(frame, index, _row(entry, detail), instruments)
+
+    return map_rows(frame, _details, event_of)
+
+
+def _details(payload: bytes) -> list[_Detail]:
+    # The answer to a ping is no JSON.
+    if payload in (b"pong", b"ping"):
+        return []
+    message = object_of("message", json_of(payload))
+    # Acknowledgements, errors and notices have an event; data has none.
+    if "event" in message:
+        return []
+    if object_of("arg", message.get("arg")).get("channel") != _CHANNEL:
+        return []
+    found: list[_Detail] = []
+    for entry in list_of("data", message.get("data")):
+        details = entry.get("details") if isinstance(entry, dict) else None
+        if isinstance(details, list):
+            found.extend(_Detail(entry, detail) for detail in details)
+        else:
+            found.append(_Detail(entry, details))
+    return found
+
+
+def _row(entry: dict[str, Any], detail: dict[str, Any]) -> LiquidationOrder:
+    position_word, order = detail.get("posSide"), detail.get("side")
+    position = position_of(position_word, order)
+    return LiquidationOrder(
+        symbol=word("instId", entry.get("instId")),
+        position_word=str(position_word),
+        order=str(order),
+        position=position,
+        contracts=positive("sz", detail.get("sz")),
+        price=positive("bkPx", detail.get("bkPx")),
+        event_time=time_ms_of("ts", detail.get("ts")),
+    )
+
+
+FEED = Feed(EXCHANGE, _map)
