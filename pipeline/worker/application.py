@@ -182,6 +182,7 @@ def run_worker(settings: Settings, codec: Codec, observe: Observe = lambda _step
     gc.set_threshold(200_000, 20, 20)
     worker = Worker(settings, codec, observe)
     runner = faust.Worker(worker.app, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
+    runner.spinner = None
     code = 0
     try:
         runner.execute_from_commandline()

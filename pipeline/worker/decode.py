@@ -11,12 +11,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, Generic, Protocol, TypeVar
 
 import polars as pl
 
-from pipeline.codec import HEADER_BYTES, Codec, Schema, container
+from pipeline.blocks import read_block
+from pipeline.codec import HEADER_BYTES, Codec, Schema
 from pipeline.records import DeadLetter, Heartbeat, Liquidation, RefusedError, Source, dead_letter_of_record
 from pipeline.windows.fold import Batch, LiquidationRow, liquidation_row
 
@@ -136,14 +136,8 @@ class Decoder:
         return self._codec.by_id.get(int.from_bytes(header[1:], "big"))
 
     def _block(self, schema: Schema, values: Sequence[bytes], columns: list[str] | None) -> pl.DataFrame | None:
-        """Return the rows of `values` without the sentinel, or None if the block does not come out whole."""
-        sentinel = self._sentinels[schema.name]
-        block = container(schema.plain_document, [*(value[HEADER_BYTES:] for value in values), sentinel])
-        try:
-            rows = pl.read_avro(BytesIO(block), columns=columns)
-        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-            return None
-        return rows if rows.height == len(values) + 1 else None
+        """Return the rows of `values` and of the sentinel behind them, or None if the block does not come out whole."""
+        return read_block(schema, [*(value[HEADER_BYTES:] for value in values), self._sentinels[schema.name]], columns)
 
     def _liquidations(self, schema: Schema, values: Sequence[bytes]) -> list[LiquidationRow] | None:
         block = self._block(schema, values, _COLUMNS)

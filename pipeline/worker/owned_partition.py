@@ -66,9 +66,9 @@ class OwnedPartition:
         self._codec = codec
         self._parameters = parameters
         self._observe = observe
-        self._topics = {
-            topic: topic_name(topic, settings.topic_prefix) for topic in (BARS, COVERAGE, DEAD_LETTERS, WORKER_STATE)
-        }
+        prefix = settings.topic_prefix
+        self._bars, self._coverage = topic_name(BARS, prefix), topic_name(COVERAGE, prefix)
+        self._dead_letters, self._cells = topic_name(DEAD_LETTERS, prefix), topic_name(WORKER_STATE, prefix)
         self._producer: Producer | None = None
 
     def claim(self) -> None:
@@ -101,10 +101,10 @@ class OwnedPartition:
         for message in self._outputs(checkpoint):
             self._produce(*message, self.partition)
         for letter in dead_letters:
-            self._produce(self._topics[DEAD_LETTERS], letter.stage.encode(), self._codec.encode(letter), 0)
+            self._produce(self._dead_letters, letter.stage.encode(), self._codec.encode(letter), 0)
         self._observe("outputs_produced")
         for key, value in checkpoint.cells:
-            self._produce(self._topics[WORKER_STATE], key, value, self.partition)
+            self._produce(self._cells, key, value, self.partition)
         self._observe("cells_produced")
         self._insist("commit", lambda producer: producer.commit_transaction(_CALL_TIMEOUT_S), None)
         self._observe("committed")
@@ -117,15 +117,14 @@ class OwnedPartition:
 
     def _outputs(self, checkpoint: Checkpoint) -> Iterable[Message]:
         encode = self._codec.encode_fields
-        bars, coverage = self._topics[BARS], self._topics[COVERAGE]
         for bar in checkpoint.bars:
-            yield bars, str(bar["asset"]).encode(), encode("bar", bar)
+            yield self._bars, str(bar["asset"]).encode(), encode("bar", bar)
         # Every partition hears every heartbeat and settles the same coverage; one of them says it.
         if self.partition == 0:
             for settled in checkpoint.coverage:
-                yield coverage, settled.exchange.encode(), encode("coverage", asdict(settled))
+                yield self._coverage, settled.exchange.encode(), encode("coverage", asdict(settled))
         for tally in checkpoint.tallies:
-            yield coverage, tally.exchange.encode(), encode("tally", asdict(tally))
+            yield self._coverage, tally.exchange.encode(), encode("tally", asdict(tally))
 
     def _produce(self, topic: str, key: bytes, value: bytes | None, partition: int) -> None:
         producer = self._live()
@@ -165,7 +164,7 @@ class OwnedPartition:
 
     def _read_cells(self) -> dict[bytes, bytes]:
         """Return the newest committed value of each key of this partition's state."""
-        topic = self._topics[WORKER_STATE]
+        topic = self._cells
         # The group is never used; the client wants a name.
         config = consumer_config(self._settings, f"state-{self.partition}", "worker-state-reader")
         consumer = Consumer({**config, "fetch.wait.max.ms": 10, "queued.min.messages": 100_000})
