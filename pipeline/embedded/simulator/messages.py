@@ -59,8 +59,8 @@ def binance_order_of_text(
     ).encode()
 
 
-def binance_subscribed() -> bytes:
-    """Return the acknowledgement of a subscription."""
+def binance_subscribed(_connection_id: str) -> bytes:
+    """Return the acknowledgement of a subscription, which names no connection."""
     return b'{"result":null,"id":1}'
 
 
@@ -93,12 +93,14 @@ def bybit_rows(symbol: str, rows: Iterable[str], push_ms: int) -> bytes:
 
 def bybit_subscribed(connection_id: str) -> bytes:
     """Return the acknowledgement of a subscription."""
-    return f'{{"success":true,"ret_msg":"","conn_id":"{connection_id}","req_id":"1","op":"subscribe"}}'.encode()
+    return (
+        f'{{"success":true,"ret_msg":"","conn_id":"{_dashed(connection_id)}","req_id":"1","op":"subscribe"}}'.encode()
+    )
 
 
 def bybit_pong(connection_id: str) -> bytes:
     """Return the answer to a ping."""
-    return f'{{"success":true,"ret_msg":"pong","conn_id":"{connection_id}","req_id":"","op":"ping"}}'.encode()
+    return f'{{"success":true,"ret_msg":"pong","conn_id":"{_dashed(connection_id)}","req_id":"","op":"ping"}}'.encode()
 
 
 def okx_detail(contract: Contract, closure: Closure, net: bool) -> str:
@@ -133,10 +135,14 @@ def okx_orders(entries: Sequence[tuple[str, str, Iterable[str]]]) -> bytes:
 def okx_subscribed(connection_id: str) -> bytes:
     """Return the acknowledgement of a subscription."""
     return (
-        f'{{"event":"subscribe","arg":{{"channel":"liquidation-orders","instType":"SWAP"}},"connId":"{connection_id}"}}'
+        f'{{"event":"subscribe","arg":{{"channel":"liquidation-orders","instType":"SWAP"}},"connId":"{connection_id[:8]}"}}'
     ).encode()
 
 
 def okx_pong() -> bytes:
     """Return the answer to a ping, which is no JSON."""
     return b"pong"
+
+
+def _dashed(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

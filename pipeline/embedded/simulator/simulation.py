@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
-from functools import partial
 from random import Random
 
 import orjson
@@ -82,7 +81,7 @@ def _simulate(seed: int, seconds: int, start_ms: int) -> Iterator[tuple[Frame, t
     market_rng, wire_rng = Random(f"market {seed}"), Random(f"wire {seed}")  # noqa: S311 - a game, no secret
     length_ms = seconds * 1000
     trap_count = round(seconds / 3600 * _TRAPS_PER_HOUR)
-    wire = Wire(_streams(wire_rng))
+    wire = Wire(wire_rng, _streams())
     binance = BinancePushes(wire_rng, wire, Traps(wire_rng, BINANCE_TRAPS, trap_count, start_ms, length_ms))
     bybit = BybitPushes(wire_rng, wire, Traps(wire_rng, BYBIT_TRAPS, trap_count, start_ms, length_ms))
     okx_traps = Traps(wire_rng, OKX_TRAPS, trap_count, start_ms, length_ms)
@@ -106,24 +105,14 @@ def _simulate(seed: int, seconds: int, start_ms: int) -> Iterator[tuple[Frame, t
     yield from wire.receive(None)
 
 
-def _streams(rng: Random) -> list[Stream]:
+def _streams() -> list[Stream]:
     """Return the subscriptions in the order of their numbers in `pushes`."""
     return [
         Stream("binance", "forceOrder", messages.binance_subscribed),
-        Stream("bybit", "linear", partial(_bybit_subscribed, rng)),
-        Stream("bybit", "inverse", partial(_bybit_subscribed, rng)),
-        Stream("okx", "SWAP", partial(_okx_subscribed, rng)),
+        Stream("bybit", "linear", messages.bybit_subscribed),
+        Stream("bybit", "inverse", messages.bybit_subscribed),
+        Stream("okx", "SWAP", messages.okx_subscribed),
     ]
-
-
-def _bybit_subscribed(rng: Random) -> bytes:
-    digits = f"{rng.getrandbits(128):032x}"
-    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-    return messages.bybit_subscribed("-".join(parts))
-
-
-def _okx_subscribed(rng: Random) -> bytes:
-    return messages.okx_subscribed(f"{rng.getrandbits(32):08x}")
 
 
 def _reconnects(rng: Random, seconds: int, streams: int) -> dict[int, list[int]]:
@@ -143,7 +132,8 @@ def _keep_alive(wire: Wire, number: int, start_ms: int) -> None:
     start_us = start_ms * 1000
     if number % _BYBIT_PING_S == _BYBIT_PING_S - 1:
         for stream in (BYBIT_LINEAR, BYBIT_INVERSE):
-            wire.send(start_us + 21_000 + stream, stream, messages.bybit_pong(""), resendable=False)
+            pong = messages.bybit_pong(wire.streams[stream].connection_id)
+            wire.send(start_us + 21_000 + stream, stream, pong, resendable=False)
     if number % _BINANCE_LIST_S == _BINANCE_LIST_S - 1:
         wire.send(start_us + 17_000, BINANCE, messages.binance_subscriptions(), resendable=False)
     if number and start_us - wire.streams[OKX].last_us >= _OKX_SILENCE_US:

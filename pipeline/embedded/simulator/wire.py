@@ -6,6 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from random import Random
 from typing import NamedTuple
 
 from pipeline.embedded.simulator.truth import Truth
@@ -34,12 +35,16 @@ class Arrival(NamedTuple):
 
 @dataclass(slots=True)
 class Stream:
-    """One subscription and the connection that carries it now. `subscribed` writes its acknowledgement."""
+    """One subscription and the connection that carries it now.
+
+    `subscribed` writes its acknowledgement, with the exchange's own id of the connection (32 hexadecimal digits).
+    """
 
     exchange: str
     channel: str
-    subscribed: Callable[[], bytes]
+    subscribed: Callable[[str], bytes]
     connection: str = ""
+    connection_id: str = ""
     sequence: int = 0
     last_us: int = 0
     recent: deque[Arrival] = field(default_factory=lambda: deque(maxlen=RESENT_FRAMES))
@@ -48,8 +53,9 @@ class Stream:
 class Wire:
     """Messages on their way, from all streams, given out in the order in which they are received."""
 
-    def __init__(self, streams: list[Stream]) -> None:
+    def __init__(self, rng: Random, streams: list[Stream]) -> None:
         self.streams = streams
+        self._rng = rng
         self._arrivals: list[Arrival] = []
         self._order = 0
         self._connections: dict[str, int] = {}
@@ -67,8 +73,9 @@ class Wire:
         number = self._connections.get(found.exchange, 0) + 1
         self._connections[found.exchange] = number
         found.connection, found.sequence = f"{found.exchange}-{number}", 0
+        found.connection_id = f"{self._rng.getrandbits(128):032x}"
         received_us = time_ms * _MS
-        self.send(received_us, stream, found.subscribed(), resendable=False)
+        self.send(received_us, stream, found.subscribed(found.connection_id), resendable=False)
         for arrival in found.recent:
             if received_us - arrival.received_us <= RESENT_US:
                 received_us += 350
