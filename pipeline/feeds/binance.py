@@ -78,7 +78,8 @@ _NAMES = Names(EXCHANGE, MULTIPLIED)
 class ForcedOrder:
     """A forced order as Binance and its clones describe it; `closes` is what its side means.
 
-    `average_price` is None where it was not sent. `coin_margined` is None where the market was not told.
+    `average_price` is None where it was not sent. `coin_margined` is None where the market was not told. `read_us` is a
+    recorder's clock where the exchange's time was not kept; it then stands for the time in the identity, too.
     """
 
     symbol: str
@@ -90,6 +91,7 @@ class ForcedOrder:
     event_time: int
     event_time_kind: EventTimeKind = "exchange"
     coin_margined: bool | None = None
+    read_us: int | None = None
 
 
 def named(symbol: str) -> Instrument | None:
@@ -148,7 +150,7 @@ def liquidation_of(
                 exchange,
                 forced.symbol,
                 forced.order,
-                forced.event_time,
+                forced.event_time if forced.read_us is None else forced.read_us,
                 number_text(forced.quantity),
                 number_text(price),
             ),

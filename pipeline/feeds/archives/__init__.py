@@ -1,1 +1,1 @@
-"""One pure file per archive format: how a recording of others becomes frames, and those become events."""
+"""One pure file per archive format: how to recognise it, its rows as frames, and how a row becomes an event."""

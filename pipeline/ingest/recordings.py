@@ -1,0 +1,152 @@
+"""Recordings from files: our own frames and the known archive formats, plain, gzip or zstd."""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from gzip import BadGzipFile, GzipFile
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from pipeline.feeds import all_archives
+from pipeline.feeds.feed import Archive
+from pipeline.records import Frame, RefusedError
+
+# Bytes read so far and bytes in all, as the files lie on the disk.
+Progress = Callable[[int, int], None]
+
+_HEAD_BYTES = 4096
+_CHUNK_BYTES = 1 << 18
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# What lies beside recordings in a folder and is none.
+_BESIDE = {".md", ".txt", ".pdf"}
+
+
+class RecordingError(ValueError):
+    """A path cannot be read as a recording; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One file and the format it is in."""
+
+    path: Path
+    archive: Archive
+    size_bytes: int
+
+
+def read_recordings(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Frame]:
+    """Return the frames of all files below `paths`, merged by the time at which they were received.
+
+    A folder stands for the files in it, sorted, at any depth; hidden files and notes (`.md`, `.txt`, `.pdf`) are left
+    out. Frames of one file keep their order; between files the running maximum of `received_time` decides, then the
+    file's name, so the order of `paths` changes nothing.
+
+    Raise `RecordingError` at once for what is no recording, and while reading for a damaged file.
+    """
+    recordings = find_recordings(paths)
+    total = sum(recording.size_bytes for recording in recordings)
+    read: dict[int, int] = {}
+
+    def count(number: int, size_bytes: int) -> None:
+        read[number] = size_bytes
+        if progress is not None:
+            progress(sum(read.values()), total)
+
+    streams = [
+        _keyed(recording, number, lambda size_bytes, number=number: count(number, size_bytes))  # type: ignore[misc]
+        for number, recording in enumerate(recordings)
+    ]
+    return (frame for _, _, frame in heapq.merge(*streams, key=lambda keyed: keyed[:2]))
+
+
+def find_recordings(paths: Sequence[Path]) -> list[Recording]:
+    """Return the recordings below `paths` in their one order, or raise `RecordingError` for the first that is none."""
+    files = [file for path in paths for file in _files(path)]
+    if not files:
+        raise RecordingError(f"no recording in {', '.join(map(str, paths)) or 'an empty list of paths'}")
+    return [_recording(file) for file in sorted(files, key=lambda file: (file.name, str(file.resolve())))]
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and not file.name.startswith(".") and file.suffix.lower() not in _BESIDE
+        ]
+    if not path.exists():
+        raise RecordingError(f"{path}: there is no such file")
+    return [path]
+
+
+def _recording(path: Path) -> Recording:
+    head = b""
+    for chunk in _chunks(path, lambda _: None):
+        head += chunk
+        if len(head) >= _HEAD_BYTES:
+            break
+    head = head[:_HEAD_BYTES]
+    if not head:
+        raise RecordingError(f"{path}: is empty")
+    for archive in all_archives().values():
+        if archive.recognise(path, head):
+            return Recording(path, archive, path.stat().st_size)
+    known = ", ".join(sorted(all_archives()))
+    hint = "; messages without frames go through `liquidations map`" if head.lstrip().startswith(b"{") else ""
+    raise RecordingError(f"{path}: is no recording; known formats, plain, gzip or zstd, are {known}{hint}")
+
+
+def _keyed(recording: Recording, number: int, count: Callable[[int], None]) -> Iterator[tuple[int, int, Frame]]:
+    latest = 0
+    try:
+        for frame in recording.archive.frames(recording.path, _chunks(recording.path, count)):
+            latest = max(latest, frame.received_time)
+            yield latest, number, frame
+    except RefusedError as refusal:
+        raise RecordingError(f"{recording.path}: {refusal}") from refusal
+
+
+def _chunks(path: Path, count: Callable[[int], None]) -> Iterator[bytes]:
+    """Return the uncompressed bytes of a file; its own first bytes tell how it is packed."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_ZSTD_MAGIC))
+            file.seek(0)
+            if magic.startswith(_GZIP_MAGIC):
+                chunks = _gzip(file)
+            elif magic == _ZSTD_MAGIC:
+                chunks = _zstd(file)
+            else:
+                chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
+            for chunk in chunks:
+                count(file.tell())
+                yield chunk
+    except (BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise RecordingError(f"{path}: is damaged: {error}") from error
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _gzip(file: IO[bytes]) -> Iterator[bytes]:
+    with GzipFile(fileobj=file) as unpacked:
+        yield from iter(lambda: unpacked.read(_CHUNK_BYTES), b"")
+
+
+def _zstd(file: IO[bytes]) -> Iterator[bytes]:
+    # Frame by frame: the library's stream reader takes a file that is cut short for one that has ended.
+    packed = file.read(_CHUNK_BYTES)
+    while packed:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while not frame.eof:
+            if not packed:
+                raise EOFError("it ends in the middle of a zstd frame")
+            if unpacked := frame.decompress(packed):
+                yield unpacked
+            packed = frame.unused_data if frame.eof else file.read(_CHUNK_BYTES)
+        packed = packed or file.read(_CHUNK_BYTES)
