@@ -1,0 +1,42 @@
+-- Liquidations, one row per event_id.
+--
+-- The same event may come twice: from a repeated insert, from two collectors, from a replay. The row that stays is the
+-- one with the earliest received_time, on a tie the one whose source hashes lower, in whatever order they came:
+-- `precedence` says so in one number. See docs/decisions/0010-one-row-per-event.md.
+--
+-- `body_end` is what the sink writes behind every Avro body of a block. A body that is cut short or too long moves it,
+-- and the constraint refuses the block. See docs/decisions/0011-a-body-that-ends-elsewhere.md.
+CREATE TABLE IF NOT EXISTS liquidations_data.events
+(
+    event_id FixedString(16) COMMENT 'Hash of what identifies the event at the exchange.' CODEC(NONE),
+    exchange LowCardinality(String) COMMENT 'Exchange, lower case.',
+    symbol LowCardinality(String) COMMENT 'Contract as the exchange writes it.',
+    instrument LowCardinality(String) COMMENT 'Canonical contract name: BTC-USDT-PERP.',
+    asset LowCardinality(String) COMMENT 'What is traded: BTC.',
+    quote LowCardinality(String) COMMENT 'What the price is in.',
+    margin LowCardinality(String) COMMENT 'linear, inverse or quanto.',
+    position LowCardinality(String) COMMENT 'Position that was closed by force: long or short.',
+    price Float64 COMMENT 'Quote units per base unit, of the kind in price_kind.' CODEC(ZSTD(1)),
+    price_kind LowCardinality(String) COMMENT 'average_fill, fill, bankruptcy, order, mark or unknown.',
+    order_price Nullable(Float64) COMMENT 'Limit price of the forced order, where the feed sends it beside the fill.' CODEC(ZSTD(1)),
+    quantity Float64 COMMENT 'Size in base units.' CODEC(ZSTD(1)),
+    notional_micros Int64 COMMENT 'Value in USD x 1e-6.' CODEC(ZSTD(1)),
+    event_time DateTime64(3, 'UTC') COMMENT 'When it happened, by the clock in event_time_kind.' CODEC(Delta, ZSTD(1)),
+    event_time_kind LowCardinality(String) COMMENT 'Whose clock event_time is: exchange or received.',
+    received_time DateTime64(6, 'UTC') COMMENT 'When the collector read the frame that held it.' CODEC(Delta, ZSTD(1)),
+    completeness LowCardinality(String) COMMENT 'Share of the liquidations that the feed shows: full, sampled, largest_per_second, inferred, unknown.',
+    source Tuple(
+        channel LowCardinality(String),
+        connection LowCardinality(String),
+        sequence Int64,
+        `index` Int32) COMMENT 'The frame that the event was read from, and its position in it.' CODEC(ZSTD(1)),
+    precedence UInt128 MATERIALIZED bitNot(bitOr(
+        bitShiftLeft(toUInt128(toUnixTimestamp64Micro(received_time)), 64),
+        toUInt128(sipHash64(source)))) COMMENT 'The row of an event with the highest one stays: the first received.' CODEC(ZSTD(1)),
+    body_end FixedString(8) MATERIALIZED 'body end' COMMENT 'What stood behind the Avro body.' CODEC(ZSTD(1)),
+    CONSTRAINT whole_body CHECK body_end = 'body end'
+)
+ENGINE = ReplacingMergeTree(precedence)
+PARTITION BY toYYYYMM(event_time)
+ORDER BY (toDate(event_time), asset, event_time, event_id)
+COMMENT 'Liquidations as inserted; read the view liquidations.events.'
