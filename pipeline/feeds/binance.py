@@ -14,10 +14,9 @@ Rules, with `exchange_feeds` 1, 2 and 3.1 as their source:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.feed import Feed, Instruments, Mapped
 from pipeline.feeds.naming import Multiplied, Names, compact_date, instrument_of
@@ -74,8 +73,7 @@ MULTIPLIED: Final[Multiplied] = {
 _NAMES = Names(EXCHANGE, MULTIPLIED)
 
 
-@dataclass(frozen=True, slots=True)
-class ForcedOrder:
+class ForcedOrder(NamedTuple):
     """A forced order as Binance and its clones describe it; `closes` is what its side means.
 
     `average_price` is None where it was not sent. `coin_margined` is None where the market was not told. `read_us` is a
@@ -100,11 +98,11 @@ def named(symbol: str) -> Instrument | None:
     `BTCUSDT` perpetual; `BTCUSDT_251226` dated; `BTCUSD_PERP` and `BTCUSD_200925` COIN-M, which is therefore looked for
     first (`BNBUSD_PERP` is not quoted in BUSD).
     """
-    return _named(symbol, _NAMES)
+    return _named(_NAMES, symbol)
 
 
 @lru_cache(maxsize=16_384)
-def _named(symbol: str, names: Names) -> Instrument | None:
+def _named(names: Names, symbol: str) -> Instrument | None:
     pair, underscore, last = symbol.partition("_")
     if underscore and pair.endswith("USD"):
         base = pair.removesuffix("USD")
@@ -135,7 +133,7 @@ def liquidation_of(
     missing the order's price stands in for it there too, so that two orders of one millisecond stay two.
     """
     exchange = names.exchange
-    instrument = instrument_of(exchange, forced.symbol, instruments, lambda symbol: _named(symbol, names))
+    instrument = instrument_of(exchange, forced.symbol, instruments, partial(_named, names))
     if forced.coin_margined and instrument.margin == "linear":
         raise RefusedError("unknown_market", f"{forced.symbol!r} is sent as COIN-M, but is a linear contract")
     price = forced.average_price or forced.order_price
@@ -211,12 +209,11 @@ def _is_forced_order(message: dict[str, Any]) -> bool:
 
 def _forced_order(envelope: dict[str, Any], order: dict[str, Any]) -> ForcedOrder:
     quantity = order.get("z")
-    side = word("S", order.get("S"))
     market = order.get("st", envelope.get("st"))
     return ForcedOrder(
         symbol=word("s", order.get("s")),
-        order=side,
-        closes=choice("S", side, CLOSES),
+        closes=choice("S", order.get("S"), CLOSES),
+        order=order["S"],
         quantity=positive("q", order.get("q")) if quantity in (None, "") else positive("z", quantity),
         average_price=positive_or_none("ap", order.get("ap")),
         order_price=positive_or_none("p", order.get("p")),

@@ -15,10 +15,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.feed import Feed, Instruments, Mapped
 from pipeline.feeds.naming import Multiplied, Names, instrument_of, worded_date
@@ -74,8 +73,7 @@ _MONTH_LETTERS: Final = "FGHJKMNQUVXZ"
 _FULL, _OLD = "allLiquidation.", "liquidation."
 
 
-@dataclass(frozen=True, slots=True)
-class LiquidatedPosition:
+class LiquidatedPosition(NamedTuple):
     """One row of either topic; `side` as sent is kept for the identity, `position` is what it means."""
 
     symbol: str
@@ -191,11 +189,10 @@ def _rows(payload: bytes) -> list[tuple[bool, Any]]:
 
 
 def _row(row: dict[str, Any]) -> LiquidatedPosition:
-    side = word("S", row.get("S"))
     return LiquidatedPosition(
         symbol=word("s", row.get("s")),
-        word=side,
-        position=choice("S", side, POSITIONS),
+        position=choice("S", row.get("S"), POSITIONS),
+        word=row["S"],
         quantity=positive("v", row.get("v")),
         price=positive("p", row.get("p")),
         event_time=time_ms_of("T", row.get("T")),
@@ -203,11 +200,10 @@ def _row(row: dict[str, Any]) -> LiquidatedPosition:
 
 
 def _old_row(row: dict[str, Any]) -> LiquidatedPosition:
-    side = word("side", row.get("side"))
     return LiquidatedPosition(
         symbol=word("symbol", row.get("symbol")),
-        word=side,
-        position=choice("side", side, POSITIONS),
+        position=choice("side", row.get("side"), POSITIONS),
+        word=row["side"],
         quantity=positive("size", row.get("size", row.get("qty"))),
         price=positive("price", row.get("price")),
         event_time=time_ms_of("updatedTime", row.get("updatedTime", row.get("time"))),

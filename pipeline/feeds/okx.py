@@ -13,10 +13,9 @@ Rules, with `exchange_feeds` 1, 2 and 3.3 as their source:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.feed import Feed, Instruments, Mapped
 from pipeline.feeds.naming import Names, compact_date, instrument_of
@@ -50,8 +49,7 @@ _MARGINS: Final[Mapping[str, Margin]] = {"USDT": "linear", "USDC": "linear", "US
 _NAMES = Names(EXCHANGE, {})
 
 
-@dataclass(frozen=True, slots=True)
-class LiquidationOrder:
+class LiquidationOrder(NamedTuple):
     """One element of `details`; `position_word` is empty where a recording left it out."""
 
     symbol: str
@@ -121,8 +119,7 @@ def liquidation_of(frame: Frame, index: int, row: LiquidationOrder, instruments:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Detail:
+class _Detail(NamedTuple):
     """An element of `details` with the entry around it, or the entry alone where its details are no list."""
 
     entry: object

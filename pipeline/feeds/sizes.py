@@ -7,8 +7,8 @@ results become a float or whole micro-dollars.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import NamedTuple
 
 from pipeline.feeds.numbers import exact
 from pipeline.records import Instrument, RefusedError, micros
@@ -20,8 +20,7 @@ _MICRO = Decimal("0.000001")
 _MOST_USD = Decimal(2**63 - 1) * _MICRO
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """A size in base units, the price of one base unit, and the value."""
 
     quantity: float
