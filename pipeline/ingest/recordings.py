@@ -32,6 +32,13 @@ class RecordingError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class EndOfRecording:
+    """Stands behind the last frame of a file: from here on nobody vouches for these (exchange, channel, connection)."""
+
+    connections: frozenset[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """One file and the format it is in."""
 
@@ -40,7 +47,7 @@ class Recording:
     size_bytes: int
 
 
-def read_recordings(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Frame]:
+def read_recordings(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Frame | EndOfRecording]:
     """Return the frames of all files below `paths`, merged by the time at which they were received.
 
     A folder stands for the files in it, sorted, at any depth; hidden files and notes (`.md`, `.txt`, `.pdf`) are left
@@ -62,7 +69,7 @@ def read_recordings(paths: Sequence[Path], progress: Progress | None = None) -> 
         _keyed(recording, number, lambda size_bytes, number=number: count(number, size_bytes))  # type: ignore[misc]
         for number, recording in enumerate(recordings)
     ]
-    return (frame for _, _, frame in heapq.merge(*streams, key=lambda keyed: keyed[:2]))
+    return (item for _, _, item in heapq.merge(*streams, key=lambda keyed: keyed[:2]))
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Recording]:
@@ -102,14 +109,19 @@ def _recording(path: Path) -> Recording:
     raise RecordingError(f"{path}: is no recording; known formats, plain, gzip or zstd, are {known}{hint}")
 
 
-def _keyed(recording: Recording, number: int, count: Callable[[int], None]) -> Iterator[tuple[int, int, Frame]]:
+def _keyed(
+    recording: Recording, number: int, count: Callable[[int], None]
+) -> Iterator[tuple[int, int, Frame | EndOfRecording]]:
     latest = 0
+    connections: set[tuple[str, str, str]] = set()
     try:
         for frame in recording.archive.frames(recording.path, _chunks(recording.path, count)):
             latest = max(latest, frame.received_time)
+            connections.add((frame.exchange, frame.channel, frame.connection))
             yield latest, number, frame
     except RefusedError as refusal:
         raise RecordingError(f"{recording.path}: {refusal}") from refusal
+    yield latest, number, EndOfRecording(frozenset(connections))
 
 
 def _chunks(path: Path, count: Callable[[int], None]) -> Iterator[bytes]:

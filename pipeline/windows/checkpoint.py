@@ -111,7 +111,7 @@ def _tally_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _id_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
-    fresh = [(start, event_id) for start, minute in state.minutes.items() for event_id in minute.fresh]
+    fresh = [(start, event_id) for start, minute in sorted(state.minutes.items()) for event_id in minute.fresh]
     for minute in state.minutes.values():
         minute.fresh = []
     for part, chunk in enumerate(_chunks(fresh)):

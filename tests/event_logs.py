@@ -1,0 +1,152 @@
+"""Small random logs of one partition, for property tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from pipeline.records import Heartbeat, Liquidation, Source
+from pipeline.windows.checkpoint import Checkpoint, restore, take
+from pipeline.windows.fold import Batch, fold, liquidation_row
+from pipeline.windows.parameters import WindowParameters
+from pipeline.windows.state import PartitionState
+
+PARAMETERS = WindowParameters(lateness_ms=5_000, correction_ms=120_000, behind_ms=30_000)
+BASE_MS = 1_700_000_040_000  # a whole minute
+CHANNELS = (("binance", "forceOrder"), ("bybit", "linear"), ("okx", "SWAP"))
+CONTRACTS = (
+    ("binance", "BTCUSDT", "BTC", "forceOrder"),
+    ("binance", "ETHUSDT", "ETH", "forceOrder"),
+    ("bybit", "BTCUSDT", "BTC", "linear"),
+    ("okx", "BTC-USDT-SWAP", "BTC", "SWAP"),
+)
+
+Record = Liquidation | Heartbeat
+
+
+def liquidation(
+    number: int = 1,
+    event_ms: int = BASE_MS,
+    contract: tuple[str, str, str, str] = CONTRACTS[0],
+    position: str = "long",
+    micros: int = 1_000_000,
+    price: float = 2.0,
+    completeness: str = "sampled",
+) -> Liquidation:
+    exchange, symbol, asset, channel = contract
+    return Liquidation(
+        event_id=number.to_bytes(16, "big"),
+        exchange=exchange,
+        symbol=symbol,
+        instrument=f"{asset}-USDT-PERP",
+        asset=asset,
+        quote="USDT",
+        margin="linear",
+        position=position,
+        price=price,
+        price_kind="average_fill",
+        order_price=None,
+        quantity=1.0,
+        notional_micros=micros,
+        event_time=event_ms,
+        event_time_kind="exchange",
+        received_time=event_ms * 1000,
+        completeness=completeness,
+        source=Source(channel, "c", number, 0),
+    )
+
+
+def heartbeat(
+    time_ms: int, channel: tuple[str, str] = CHANNELS[0], state: str = "up", collector: str = "one", frames: int = 1
+) -> Heartbeat:
+    return Heartbeat(channel[0], channel[1], collector, time_ms, state, frames, None)
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Record]:
+    """Return a log in which time mostly goes on, events come late or twice, and channels fall silent."""
+    log: list[Record] = []
+    now = BASE_MS
+    events: list[Liquidation] = []
+    for number in range(draw(st.integers(1, 60))):
+        kind = draw(st.integers(0, 9))
+        if kind <= 4:
+            channel = draw(st.sampled_from(CHANNELS))
+            now += draw(st.sampled_from((0, 400, 1_000, 9_000, 31_000, 65_000, 200_000)))
+            state = "down" if draw(st.integers(0, 7)) == 0 else "up"
+            collector = draw(st.sampled_from(("one", "two")))
+            log.append(heartbeat(now - draw(st.sampled_from((0, 0, 700))), channel, state, collector))
+        elif kind == 5 and events:
+            log.append(draw(st.sampled_from(events)))
+        else:
+            age = draw(st.sampled_from((0, 100, 3_000, 20_000, 70_000, 150_000, 900_000)))
+            event = liquidation(
+                number,
+                now - age,
+                draw(st.sampled_from(CONTRACTS)),
+                draw(st.sampled_from(("long", "short"))),
+                draw(st.integers(0, 10**12)),
+                draw(st.floats(0.001, 1e6)),
+                draw(st.sampled_from(("full", "sampled", "unknown"))),
+            )
+            events.append(event)
+            log.append(event)
+    return log
+
+
+def batch(log: list[Record], first_offset: int) -> Batch:
+    rows = [liquidation_row(record) for record in log if isinstance(record, Liquidation)]
+    heartbeats = []
+    before = 0
+    for record in log:
+        if isinstance(record, Liquidation):
+            before += 1
+        else:
+            heartbeats.append((before, record))
+    return Batch(rows, heartbeats, first_offset + len(log) - 1)
+
+
+@dataclass
+class Published:
+    """Everything that checkpoints published, by key and revision."""
+
+    bars: dict[tuple[str, str, int], dict[int, dict[str, object]]]
+    coverage: dict[tuple[str, str, int], object]
+    tallies: dict[tuple[str, str, int], dict[int, object]]
+    cells: dict[bytes, bytes]
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        for bar in checkpoint.bars:
+            revisions = self.bars.setdefault((bar["exchange"], bar["symbol"], bar["start"]), {})
+            assert revisions.setdefault(bar["revision"], bar) == bar, "one revision, two contents"
+        for settled in checkpoint.coverage:
+            key = (settled.exchange, settled.channel, settled.start)
+            assert self.coverage.setdefault(key, settled) == settled
+        for tally in checkpoint.tallies:
+            revisions = self.tallies.setdefault((tally.exchange, tally.asset, tally.start), {})
+            assert revisions.setdefault(tally.revision, tally) == tally, "one revision, two contents"
+        for key, value in checkpoint.cells:
+            if value is None:
+                self.cells.pop(key, None)
+            else:
+                self.cells[key] = value
+
+    def latest(self) -> tuple[dict[object, object], dict[object, object], dict[object, object]]:
+        def last(by_key: dict) -> dict:
+            return {key: revisions[max(revisions)] for key, revisions in by_key.items()}
+
+        return last(self.bars), self.coverage, last(self.tallies)
+
+
+def run(log: list[Record], cuts: list[int] | None = None, restart: bool = False) -> tuple[Published, PartitionState]:
+    """Fold `log` cut at `cuts` with a checkpoint at each; with `restart`, go on from the checkpoint's cells each time."""
+    published = Published({}, {}, {}, {})
+    state = PartitionState()
+    edges = sorted({0, len(log), *(cut for cut in cuts or () if cut <= len(log))})
+    for begin, end in zip(edges, edges[1:], strict=False):
+        fold(state, batch(log[begin:end], begin), PARAMETERS)
+        published.add(take(state, PARAMETERS))
+        if restart:
+            state = restore(published.cells, PARAMETERS)
+    return published, state
