@@ -180,7 +180,7 @@ def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
             return None
         order = object_of("o", envelope.get("o"))
         status = order.get("X")
-        if status is not None and status not in _FILLED:
+        if status is not None and word("X", status) not in _FILLED:
             return None
         return liquidation_of(frame, index, _forced_order(envelope, order), instruments)
 

@@ -128,6 +128,11 @@ def test_an_order_that_closed_nothing_is_no_event(status):
     assert mapped(message(X=status)) == []
 
 
+@pytest.mark.parametrize("status", [1, True, [], {}])
+def test_a_status_that_is_no_word_is_refused(status):
+    assert reason(message(X=status)) == "unknown_word"
+
+
 def test_a_part_fill_and_an_order_without_status_are_events():
     assert event(message(X="PARTIALLY_FILLED")) == event(message(X=...)) == event(message())
 
