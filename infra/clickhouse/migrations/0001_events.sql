@@ -33,8 +33,9 @@ CREATE TABLE IF NOT EXISTS liquidations_data.events
     precedence UInt128 MATERIALIZED bitNot(bitOr(
         bitShiftLeft(toUInt128(toUnixTimestamp64Micro(received_time)), 64),
         toUInt128(sipHash64(source)))) COMMENT 'The row of an event with the highest one stays: the first received.' CODEC(ZSTD(1)),
-    body_end FixedString(8) MATERIALIZED 'body end' COMMENT 'What stood behind the Avro body.' CODEC(ZSTD(1)),
-    CONSTRAINT whole_body CHECK body_end = 'body end'
+    body_end FixedString(8) EPHEMERAL 'body end' COMMENT 'What stood behind the Avro body; checked, not stored.',
+    whole_body Bool MATERIALIZED body_end = 'body end' COMMENT 'Always true: a block with anything else is refused.',
+    CONSTRAINT bodies_are_whole CHECK whole_body
 )
 ENGINE = ReplacingMergeTree(precedence)
 PARTITION BY toYYYYMM(event_time)

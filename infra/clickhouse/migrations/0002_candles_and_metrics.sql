@@ -21,8 +21,9 @@ CREATE TABLE IF NOT EXISTS liquidations_data.candles
         bitShiftLeft(bitOr(bitShiftLeft(toUInt128(closed), 63), toUInt128(toUnixTimestamp64Micro(received_time))), 64),
         toUInt128(sipHash64(open, high, low, close, volume, volume_micros, ifNull(taker_buy_micros, -1), ifNull(trades, -1))))
         COMMENT 'The reading with the highest one stays: closed before open, then the last received.' CODEC(ZSTD(1)),
-    body_end FixedString(8) MATERIALIZED 'body end' COMMENT 'What stood behind the Avro body.' CODEC(ZSTD(1)),
-    CONSTRAINT whole_body CHECK body_end = 'body end'
+    body_end FixedString(8) EPHEMERAL 'body end' COMMENT 'What stood behind the Avro body; checked, not stored.',
+    whole_body Bool MATERIALIZED body_end = 'body end' COMMENT 'Always true: a block with anything else is refused.',
+    CONSTRAINT bodies_are_whole CHECK whole_body
 )
 ENGINE = ReplacingMergeTree(precedence)
 PARTITION BY toYYYYMM(start)
@@ -43,8 +44,9 @@ CREATE TABLE IF NOT EXISTS liquidations_data.metrics
     precedence UInt128 MATERIALIZED bitOr(
         bitShiftLeft(toUInt128(toUnixTimestamp64Micro(received_time)), 64),
         toUInt128(sipHash64(value))) COMMENT 'The reading with the highest one stays: the last received.' CODEC(ZSTD(1)),
-    body_end FixedString(8) MATERIALIZED 'body end' COMMENT 'What stood behind the Avro body.' CODEC(ZSTD(1)),
-    CONSTRAINT whole_body CHECK body_end = 'body end'
+    body_end FixedString(8) EPHEMERAL 'body end' COMMENT 'What stood behind the Avro body; checked, not stored.',
+    whole_body Bool MATERIALIZED body_end = 'body end' COMMENT 'Always true: a block with anything else is refused.',
+    CONSTRAINT bodies_are_whole CHECK whole_body
 )
 ENGINE = ReplacingMergeTree(precedence)
 PARTITION BY toYYYYMM(time)

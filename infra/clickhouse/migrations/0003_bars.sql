@@ -20,9 +20,10 @@ CREATE TABLE IF NOT EXISTS liquidations_data.bars
     coverage Float64 COMMENT 'Share of the minute, 0 to 1, in which the channel was known to be alive.' CODEC(ZSTD(1)),
     completeness LowCardinality(String) COMMENT 'The least complete feed among the events.',
     revision UInt64 COMMENT 'Twice the number of events, plus one once closed; the highest stays.' CODEC(ZSTD(1)),
-    body_end FixedString(8) MATERIALIZED 'body end' COMMENT 'What stood behind the Avro body.' CODEC(ZSTD(1)),
+    body_end FixedString(8) EPHEMERAL 'body end' COMMENT 'What stood behind the Avro body; checked, not stored.',
+    whole_body Bool MATERIALIZED body_end = 'body end' COMMENT 'Always true: a block with anything else is refused.',
     INDEX starts start TYPE minmax GRANULARITY 1,
-    CONSTRAINT whole_body CHECK body_end = 'body end'
+    CONSTRAINT bodies_are_whole CHECK whole_body
 )
 ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(start)

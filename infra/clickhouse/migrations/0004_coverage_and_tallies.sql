@@ -6,8 +6,9 @@ CREATE TABLE IF NOT EXISTS liquidations_data.coverage
     alive_ms Int32 COMMENT 'Milliseconds of the minute in which at least one collector was listening, 0 to 60000.' CODEC(ZSTD(1)),
     frames Int64 COMMENT 'Frames read in the minute, by all collectors.' CODEC(ZSTD(1)),
     revision UInt64 COMMENT 'The highest stays.' CODEC(ZSTD(1)),
-    body_end FixedString(8) MATERIALIZED 'body end' COMMENT 'What stood behind the Avro body.' CODEC(ZSTD(1)),
-    CONSTRAINT whole_body CHECK body_end = 'body end'
+    body_end FixedString(8) EPHEMERAL 'body end' COMMENT 'What stood behind the Avro body; checked, not stored.',
+    whole_body Bool MATERIALIZED body_end = 'body end' COMMENT 'Always true: a block with anything else is refused.',
+    CONSTRAINT bodies_are_whole CHECK whole_body
 )
 ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(start)
@@ -25,8 +26,9 @@ CREATE TABLE IF NOT EXISTS liquidations_data.tallies
     late Int64 COMMENT 'Events folded into a bar after it was closed.' CODEC(ZSTD(1)),
     too_late Int64 COMMENT 'Events that came after the time for corrections of their bar: in events, in no bar.' CODEC(ZSTD(1)),
     revision UInt64 COMMENT 'Sum of events and duplicates; the highest stays.' CODEC(ZSTD(1)),
-    body_end FixedString(8) MATERIALIZED 'body end' COMMENT 'What stood behind the Avro body.' CODEC(ZSTD(1)),
-    CONSTRAINT whole_body CHECK body_end = 'body end'
+    body_end FixedString(8) EPHEMERAL 'body end' COMMENT 'What stood behind the Avro body; checked, not stored.',
+    whole_body Bool MATERIALIZED body_end = 'body end' COMMENT 'Always true: a block with anything else is refused.',
+    CONSTRAINT bodies_are_whole CHECK whole_body
 )
 ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(start)

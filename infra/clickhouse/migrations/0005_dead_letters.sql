@@ -11,8 +11,9 @@ CREATE TABLE IF NOT EXISTS liquidations_data.dead_letters
     `index` Int32 COMMENT 'Position within the frame, from 0.' CODEC(ZSTD(1)),
     received_time DateTime64(6, 'UTC') COMMENT 'When the frame was read, or when the broker appended the record.' CODEC(Delta, ZSTD(1)),
     payload String COMMENT 'The payload of the frame or the value of the record, byte for byte.' CODEC(ZSTD(3)),
-    body_end FixedString(8) MATERIALIZED 'body end' COMMENT 'What stood behind the Avro body.' CODEC(ZSTD(1)),
-    CONSTRAINT whole_body CHECK body_end = 'body end'
+    body_end FixedString(8) EPHEMERAL 'body end' COMMENT 'What stood behind the Avro body; checked, not stored.',
+    whole_body Bool MATERIALIZED body_end = 'body end' COMMENT 'Always true: a block with anything else is refused.',
+    CONSTRAINT bodies_are_whole CHECK whole_body
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(received_time)
