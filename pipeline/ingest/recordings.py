@@ -50,6 +50,8 @@ class Recording:
 def read_recordings(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Frame | EndOfRecording]:
     """Return the frames of all files below `paths`, merged by the time at which they were received.
 
+    Behind the last frame of each file stands an `EndOfRecording`.
+
     A folder stands for the files in it, sorted, at any depth; hidden files and notes (`.md`, `.txt`, `.pdf`) are left
     out. Frames of one file keep their order; between files the running maximum of `received_time` decides, then the
     file's name, so the order of `paths` changes nothing.
