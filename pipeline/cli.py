@@ -2,37 +2,274 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import sys
+import threading
+from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 import click
+from rich.console import Console
 
-from pipeline.settings import Settings, SettingsError, read_settings
+from pipeline.errors import OperationError
+from pipeline.feeds.feed import Instruments
+from pipeline.settings import Settings, read_settings
+
+# Every command imports what it needs itself: `--help` and `map` should not wait for Faust, polars and ClickHouse.
+# ruff: noqa: PLC0415
+
+_DATA = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of the embedded ClickHouse and of the logs.",
+)
+_INSTRUMENTS = click.option(
+    "--instruments",
+    type=click.File("rb"),
+    help="Contracts as JSON lines, one Instrument record each: what needs a contract size is refused without.",
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--config", type=click.Path(path_type=Path), envvar="LIQUIDATIONS_CONFIG", help="Settings in TOML.")
 @click.version_option(package_name="liquidation-pipeline")
 @click.pass_context
 def commands(context: click.Context, config: Path | None) -> None:
-    """Crypto liquidations as exact, complete and reproducible data."""
+    """Crypto liquidations as exact, complete and reproducible data.
+
+    Start with `liquidations demo`. Settings come from the environment (LIQUIDATIONS_BOOTSTRAP_SERVERS, ...) or from a
+    TOML file; `liquidations settings` lists them.
+    """
     context.obj = read_settings(config)
+
+
+@commands.command()
+@_DATA
+@click.option("--seed", default=7, show_default=True, help="Another seed is another market.")
+@click.option("--hours", default=6.0, show_default=True, type=click.FloatRange(0.1, 48.0), help="How much market.")
+@click.pass_obj
+def demo(settings: Settings, data: Path, seed: int, hours: float) -> None:
+    """Send a simulated market through the whole embedded pipeline and show what is found.
+
+    Needs no server: broker, worker, sink and ClickHouse run on this machine, on loopback only, and stop at the end.
+    The rows stay in the data folder.
+    """
+    from pipeline.embedded.demo import run_demo
+
+    _quiet(settings)
+    run_demo(settings, data, seed, hours)
+
+
+@commands.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_DATA
+@_INSTRUMENTS
+@click.option("--json", "as_json", is_flag=True, help="Print the totals as one JSON object, and nothing else.")
+@click.option("--bootstrap-servers", help="Use this Kafka instead of the embedded broker.")
+@click.option("--clickhouse", "clickhouse_url", metavar="URL", help="Use this ClickHouse instead of the embedded one.")
+@click.pass_obj
+def replay(
+    settings: Settings,
+    paths: tuple[Path, ...],
+    data: Path,
+    instruments: click.utils.LazyFile | None,
+    as_json: bool,
+    bootstrap_servers: str | None,
+    clickhouse_url: str | None,
+) -> None:
+    """Send recordings through the whole pipeline.
+
+    PATHS are files or folders: our own frames as JSON lines, or archives in a known format, plain, gzip or zstd. The
+    same mapping, topics, worker and sink serve a live market. Recordings of one market belong into one call, so that
+    bars which both touch are made of both.
+    """
+    from pipeline.embedded.pipeline import Servers
+    from pipeline.embedded.replay_command import run_replay
+
+    _quiet(settings)
+    contracts = _read_instruments(instruments)
+    totals = run_replay(paths, contracts, settings, data, Servers(bootstrap_servers, clickhouse_url), show=not as_json)
+    if as_json:
+        click.echo(json.dumps(asdict(totals)))
+
+
+@commands.command(name="map")
+@click.argument("exchange")
+@click.argument("file", type=click.File("rb"), default="-")
+@_INSTRUMENTS
+def map_command(exchange: str, file: click.utils.LazyFile, instruments: click.utils.LazyFile | None) -> None:
+    """Map messages of EXCHANGE to events, one JSON document a line.
+
+    FILE (default: standard input) holds frames or bare messages as the exchange sent them, one JSON document a line.
+    What is refused comes out as {"error": reason, "message": ...}.
+    """
+    from pipeline.feeds import feed_of
+    from pipeline.feeds.map_lines import map_lines
+
+    feed_of(exchange)
+    for line in map_lines(exchange, file, _read_instruments(instruments)):
+        click.echo(line)
+
+
+@commands.command()
+@click.argument("query")
+@_DATA
+@click.option("--format", "output_format", default="PrettyCompact", show_default=True, help="Any format of ClickHouse.")
+@click.option("--clickhouse", "clickhouse_url", metavar="URL", help="Ask this ClickHouse instead of the embedded one.")
+@click.pass_obj
+def sql(settings: Settings, query: str, data: Path, output_format: str, clickhouse_url: str | None) -> None:
+    """Run QUERY, read-only, on the database `liquidations`.
+
+    docs/tables.md lists the views. Example: liquidations sql "SELECT * FROM bars_1m ORDER BY long_usd DESC LIMIT 5"
+    """
+    from pipeline.embedded.pipeline import clickhouse_folder
+    from pipeline.warehouse.client import WarehouseError, connect
+    from pipeline.warehouse.query import run_query
+
+    if clickhouse_url is None and not (data / "clickhouse").is_dir():
+        raise WarehouseError(f"there is no data in {data}: run `liquidations demo --data {data}` first")
+    client = connect(clickhouse_url or clickhouse_folder(data), *_login(settings))
+    try:
+        answer = run_query(client, query, output_format)
+    finally:
+        client.close()
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+
+
+@commands.command()
+@click.option("--seed", default=7, show_default=True)
+@click.option("--hours", default=6.0, show_default=True, type=click.FloatRange(0.01, 48.0))
+@click.option("--list-instruments", is_flag=True, help="Print the contracts instead, for `replay --instruments`.")
+def simulate(seed: int, hours: float, list_instruments: bool) -> None:
+    """Print a simulated market as a recording: frames, one JSON document a line."""
+    from pipeline.embedded.simulator import frame_json, instruments, simulate
+
+    if list_instruments:
+        for instrument in instruments():
+            click.echo(json.dumps(asdict(instrument)))
+        return
+    for frame in simulate(seed, hours):
+        click.echo(frame_json(frame))
+
+
+@commands.command()
+@click.pass_obj
+def topics(settings: Settings) -> None:
+    """Create the topics that are missing on the broker."""
+    from pipeline.ingest.topic_admin import create_topics
+
+    report = create_topics(settings)
+    for state in ("created", "corrected", "existing"):
+        for name in getattr(report, state):
+            click.echo(f"{name}: {state}")
+
+
+@commands.command()
+@click.pass_obj
+def migrate(settings: Settings) -> None:
+    """Bring ClickHouse's tables and views up to date."""
+    from pipeline.warehouse.client import connect
+    from pipeline.warehouse.migrate import migrate
+
+    client = connect(settings.clickhouse_url, *_login(settings))
+    try:
+        applied = migrate(client)
+    finally:
+        client.close()
+    for migration in applied:
+        click.echo(f"{migration.version:04d} {migration.name}: applied")
+    if not applied:
+        click.echo("nothing to do")
 
 
 @commands.command()
 @click.pass_obj
 def worker(settings: Settings) -> None:
     """Fold the events topic into bars and coverage, together with any other workers."""
-    from pipeline.codec import Codec
     from pipeline.logs import configure_logs
+    from pipeline.registry import codec_of
     from pipeline.worker.application import run_worker
 
     configure_logs(settings)
-    run_worker(settings, Codec())
+    run_worker(settings, codec_of(settings))
+
+
+@commands.command()
+@click.pass_obj
+def sink(settings: Settings) -> None:
+    """Copy the topics into ClickHouse, together with any other sinks."""
+    from pipeline.logs import configure_logs
+    from pipeline.registry import codec_of
+    from pipeline.warehouse.sink import run_sink
+
+    configure_logs(settings)
+    run_sink(settings, codec_of(settings), _stop_on_signals())
+
+
+@commands.command(name="settings")
+@click.pass_obj
+def settings_command(settings: Settings) -> None:
+    """List every setting with its present value and meaning."""
+    for name, field in type(settings).model_fields.items():
+        click.echo(f"LIQUIDATIONS_{name.upper()}={getattr(settings, name)}\n    {field.description}")
+
+
+def _login(settings: Settings) -> tuple[str | None, str | None]:
+    password = settings.clickhouse_password
+    return settings.clickhouse_user, password.get_secret_value() if password else None
+
+
+def _quiet(settings: Settings) -> None:
+    """Show warnings only: progress is shown otherwise."""
+    from pipeline.logs import configure_logs
+
+    configure_logs(settings.model_copy(update={"log_level": "warning"}))
+
+
+def _read_instruments(file: click.utils.LazyFile | None) -> Instruments:
+    from pipeline.feeds.map_lines import read_instruments
+
+    return {} if file is None else read_instruments(file)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    Exit codes: 0 when all went well, 1 for what can go wrong outside, 2 for wrong usage, 130 for Ctrl-C.
+    """
     try:
-        commands()
-    except SettingsError as error:
-        raise SystemExit(f"liquidations: {error}") from error
+        commands(standalone_mode=False)
+    except click.Abort:
+        raise SystemExit(_say("stopped", 130)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(_say("stopped", 130)) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        # Whoever read our output has had enough.
+        sys.stderr.close()
+        raise SystemExit(0) from None
+    except OperationError as error:
+        raise SystemExit(_say(str(error), 1)) from None
+
+
+def _say(line: str, code: int) -> int:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"liquidations: {line}", markup=False)
+    return code

@@ -7,12 +7,13 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from pipeline.errors import OperationError
 from pipeline.settings import Settings
 
 _log = structlog.get_logger()
 
 
-class KafkaUnavailableError(RuntimeError):
+class KafkaUnavailableError(OperationError):
     """The broker did not answer or refused for good; the message says what to do in one line."""
 
 

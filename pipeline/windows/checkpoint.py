@@ -22,6 +22,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.errors import OperationError
 from pipeline.records import Coverage, Tally
 from pipeline.windows.channels import Channel, Listening
 from pipeline.windows.parameters import WindowParameters
@@ -35,7 +36,7 @@ _IDS_PER_CHUNK = 32_768
 _CHUNK_MINUTE = struct.Struct(">qi")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(OperationError):
     """Stored state cannot be used by this program with these parameters."""
 
 

@@ -143,7 +143,8 @@ class Worker:
             self.failure = error
             asyncio.ensure_future(self.app.crash(error))  # noqa: RUF006 - the process ends with it
 
-    async def _on_assigned(self, app: Any, assigned: Any, **_: object) -> None:  # noqa: ANN401, ARG002
+    async def _on_assigned(self, *signal: Any, **_: Any) -> None:  # noqa: ANN401 - Faust's signal: sender, partitions
+        _, assigned = signal
         self._assigned = {tp.partition for tp in assigned if tp.topic == self._events}
         _log.info("partitions_assigned", partitions=sorted(self._assigned))
         for partition in self._assigned:
@@ -154,7 +155,8 @@ class Worker:
         if error is not None:
             self._fail(error)
 
-    async def _on_revoked(self, app: Any, revoked: Any, **_: object) -> None:  # noqa: ANN401, ARG002
+    async def _on_revoked(self, *signal: Any, **_: Any) -> None:  # noqa: ANN401 - as above
+        _, revoked = signal
         gone = {tp.partition for tp in revoked if tp.topic == self._events}
         self._assigned -= gone
         if gone:

@@ -78,8 +78,8 @@ class Committing:
         while not self._released:
             await self._work.wait()
             self._work.clear()
-            if self._released:
-                return
+            if not self._waiting:
+                continue
             waiting, self._waiting = self._waiting, []
             dead_letters, self._dead_letters = self._dead_letters, []
             self._waiting_records = 0
@@ -100,6 +100,7 @@ class Committing:
     async def release(self, patience_s: float) -> None:
         """Stop committing; wait up to `patience_s` for the transaction under way. What was not taken is dropped."""
         self._released = True
+        self._waiting = []
         self._work.set()
         self._room.set()
         under_way: asyncio.Future[Any] | None = self._under_way

@@ -26,6 +26,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from pipeline.codec import Codec
+from pipeline.errors import OperationError
 from pipeline.kafka_client import KafkaUnavailableError, consumer_config, is_fenced, producer_config
 from pipeline.records import DeadLetter
 from pipeline.settings import Settings
@@ -47,7 +48,7 @@ Message = tuple[str, bytes, bytes | None]  # topic, key, value
 Observe = Callable[[str], None]
 
 
-class FencedError(RuntimeError):
+class FencedError(OperationError):
     """Another worker has taken the partition over; what this one holds of it is void."""
 
 

@@ -1,0 +1,245 @@
+"""The whole pipeline on one machine, from a stream of frames to rows: for the demo and for replays.
+
+Broker and ClickHouse are embedded, or the real ones whose addresses are given. The worker is a process of its own, the
+sink a thread of this one, because the embedded ClickHouse serves one process only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Literal
+from urllib.parse import quote
+
+from pipeline.codec import Codec
+from pipeline.embedded.broker import EmbeddedBroker
+from pipeline.embedded.child import end_child, start_child
+from pipeline.embedded.totals import Totals, read_totals
+from pipeline.errors import OperationError
+from pipeline.feeds.feed import Instruments
+from pipeline.ingest.publisher import Publisher
+from pipeline.ingest.recordings import EndOfRecording
+from pipeline.ingest.replay import Replayed, replay
+from pipeline.ingest.topic_admin import create_topics, delete_topics
+from pipeline.records import Frame
+from pipeline.settings import Settings
+from pipeline.topics import EVENTS
+from pipeline.warehouse.client import connect
+from pipeline.warehouse.lag import group_lag, sink_lag
+from pipeline.warehouse.migrate import migrate, status
+from pipeline.warehouse.sink import run_sink
+
+EMBEDDED_PARTITIONS = 4
+_LOOK_EVERY_S = 0.2
+_SINK_PATIENCE_S = 60.0
+# With nothing moving for this long something is broken that did not say so.
+_STALL_S = 120.0
+
+Stage = Literal["starting", "publishing", "folding", "storing", "done"]
+
+
+class PipelineError(OperationError):
+    """A part of the pipeline stopped; the message names it and where it says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How far a run is: what was published, and how many records wait for the worker and for the sink."""
+
+    stage: Stage
+    replayed: Replayed
+    worker_lag: int | None = None
+    sink_lag: int | None = None
+
+
+Progress = Callable[[Snapshot], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where to run: None for what is embedded."""
+
+    bootstrap_servers: str | None = None
+    clickhouse_url: str | None = None
+
+
+def clickhouse_folder(data: Path) -> str:
+    """Return the address of the embedded ClickHouse below the data folder."""
+    return "chdb://" + quote(str((data / "clickhouse").resolve()))
+
+
+def run_pipeline(
+    items: Iterable[Frame | EndOfRecording],
+    instruments: Instruments,
+    settings: Settings,
+    data: Path,
+    progress: Progress,
+    servers: Servers = Servers(),
+) -> Totals:
+    """Send `items` through the whole pipeline and return when their rows are in ClickHouse.
+
+    Every run has topics of its own, under a fresh prefix, since a log that has seen today's heartbeats would take a
+    recording of last year for too late. On a real broker they are deleted in the end. Rows of the same recording are
+    the same rows, so a run may be repeated.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    logs = data / "logs"
+    replayed = Replayed()
+    progress(Snapshot("starting", replayed))
+    with ExitStack() as stack:
+        run = _settings_of_run(settings, data, servers)
+        _prepare_warehouse(run, embedded=servers.clickhouse_url is None)
+        if servers.bootstrap_servers is None:
+            broker = stack.enter_context(EmbeddedBroker(logs))
+            run = run.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
+        create_topics(run)
+        if servers.bootstrap_servers is not None:
+            stack.callback(delete_topics, run)
+        codec = Codec()
+        sink = stack.enter_context(_sink(run, codec))
+        worker = stack.enter_context(_worker(run, logs))
+        look = _Look(worker, sink, progress)
+        replayed = replay(
+            items,
+            instruments,
+            Publisher(run, codec),
+            run.lateness_ms,
+            lambda counts: look.sometimes("publishing", counts),
+        )
+        look.until("folding", replayed, lambda: sum(group_lag(run, "worker", [EVENTS]).values()))
+        look.until("storing", replayed, lambda: sink_lag(run))
+        totals = read_totals(run, codec, replayed.frames, replayed.without_events)
+        progress(Snapshot("done", replayed, 0, 0))
+    return totals
+
+
+def _settings_of_run(settings: Settings, data: Path, servers: Servers) -> Settings:
+    changes: dict[str, object] = {
+        "topic_prefix": f"{settings.topic_prefix}replay-{token_hex(4)}-",
+        "clickhouse_url": servers.clickhouse_url or clickhouse_folder(data),
+    }
+    if servers.bootstrap_servers is None:
+        changes["partitions"] = min(settings.partitions, EMBEDDED_PARTITIONS)
+    else:
+        changes["bootstrap_servers"] = servers.bootstrap_servers
+    return settings.model_copy(update=changes)
+
+
+def _prepare_warehouse(run: Settings, *, embedded: bool) -> None:
+    password = run.clickhouse_password
+    client = connect(run.clickhouse_url, run.clickhouse_user, password.get_secret_value() if password else None)
+    try:
+        if embedded:
+            migrate(client)
+        elif status(client).pending:
+            raise PipelineError(f"{run.clickhouse_url} lacks tables: run `liquidations migrate` first")
+    finally:
+        client.close()
+
+
+class _SinkThread(threading.Thread):
+    def __init__(self, run: Settings, codec: Codec) -> None:
+        super().__init__(name="sink", daemon=True)
+        self._run = run
+        self._codec = codec
+        self.stop = threading.Event()
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            run_sink(self._run, self._codec, self.stop)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever looks
+            self.failure = error
+
+
+@contextmanager
+def _sink(run: Settings, codec: Codec) -> Iterator[_SinkThread]:
+    thread = _SinkThread(run, codec)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.stop.set()
+        thread.join(_SINK_PATIENCE_S)
+    if thread.failure is not None:
+        raise thread.failure
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkerProcess:
+    poll: Callable[[], int | None]
+    log: Path
+
+
+@contextmanager
+def _worker(run: Settings, logs: Path) -> Iterator[_WorkerProcess]:
+    log = logs / "worker.log"
+    environment = {
+        **os.environ,
+        "LIQUIDATIONS_BOOTSTRAP_SERVERS": run.bootstrap_servers,
+        "LIQUIDATIONS_TOPIC_PREFIX": run.topic_prefix,
+        "LIQUIDATIONS_PARTITIONS": str(run.partitions),
+        "LIQUIDATIONS_LATENESS_MS": str(run.lateness_ms),
+        "LIQUIDATIONS_CORRECTION_MS": str(run.correction_ms),
+        "LIQUIDATIONS_BEHIND_MS": str(run.behind_ms),
+        "LIQUIDATIONS_SESSION_TIMEOUT_MS": str(run.session_timeout_ms),
+        "LIQUIDATIONS_MAX_BATCH_RECORDS": str(run.max_batch_records),
+        "LIQUIDATIONS_COMMIT_INTERVAL_MS": str(run.commit_interval_ms),
+    }
+    child = start_child([sys.executable, "-m", "pipeline", "worker"], log, environment)
+    try:
+        yield _WorkerProcess(child.poll, log)
+    finally:
+        end_child(child)
+
+
+class _Look:
+    """Sees now and then whether the parts are alive, and shows how far they are."""
+
+    def __init__(self, worker: _WorkerProcess, sink: _SinkThread, progress: Progress) -> None:
+        self._worker = worker
+        self._sink = sink
+        self._progress = progress
+        self._next_s = 0.0
+
+    def sometimes(self, stage: Stage, replayed: Replayed) -> None:
+        now = time.monotonic()
+        if now >= self._next_s:
+            self._next_s = now + _LOOK_EVERY_S
+            self._check()
+            self._progress(Snapshot(stage, replayed))
+
+    def until(self, stage: Stage, replayed: Replayed, lag: Callable[[], int]) -> None:
+        """Wait until `lag` is 0."""
+        least: int | None = None
+        moved_s = time.monotonic()
+        while True:
+            self._check()
+            left = lag()
+            folding = stage == "folding"
+            self._progress(Snapshot(stage, replayed, left if folding else 0, None if folding else left))
+            if left == 0:
+                return
+            if least is None or left < least:
+                least, moved_s = left, time.monotonic()
+            elif time.monotonic() - moved_s > _STALL_S:
+                raise PipelineError(f"{stage}: {left} records are left and nothing moves; see {self._worker.log}")
+            time.sleep(_LOOK_EVERY_S)
+
+    def _check(self) -> None:
+        if self._worker.poll() is not None:
+            raise PipelineError(f"the worker stopped: {_last_line(self._worker.log)} (all of it in {self._worker.log})")
+        if not self._sink.is_alive():
+            raise self._sink.failure or PipelineError("the sink stopped")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
