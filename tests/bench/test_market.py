@@ -1,7 +1,9 @@
 """The log that the engines are timed on holds what its expected bars say."""
 
+import importlib
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.fixture
 def market(monkeypatch):
     monkeypatch.syspath_prepend(HERE)
-    import market as module
-
-    yield module
+    yield importlib.import_module("market")
     sys.modules.pop("market")
 
 
@@ -52,7 +52,7 @@ def test_no_event_is_late_and_heartbeats_come_every_second(market):
             newest = max(newest, event.event_time)
     assert set(beats.values()) == {1}
     times = sorted(time for exchange, time in beats if exchange == "okx")
-    assert all(later - earlier == 1000 for earlier, later in zip(times[:170], times[1:171], strict=True))
+    assert all(later - earlier == 1000 for earlier, later in pairwise(times[:170]))
 
 
 def test_every_contract_is_in_the_warm_up_and_closes_its_bars(market):
