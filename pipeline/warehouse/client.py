@@ -12,6 +12,8 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
+from pipeline.errors import OperationError
+
 _CONNECT_TIMEOUT_S = 5
 _ANSWER_TIMEOUT_S = 60
 
@@ -28,7 +30,7 @@ _APPENDED_FORMAT = re.compile(r"\n FORMAT \w+")
 _ERROR_NAME = re.compile(r"\s*\([A-Z][A-Z0-9_]+\)\s*$")
 
 
-class WarehouseError(RuntimeError):
+class WarehouseError(OperationError):
     """ClickHouse cannot do what was asked; the message says why and what to do, in one line."""
 
 
