@@ -121,9 +121,9 @@ HEADED = (
     ],
 )
 def test_broken_rows_of_the_two_layouts(row, reason):
-    good = b"2024-12-06 23:45:11+05:30,Long Trade,102067.86,0.041,0.030,0.011000000000000003\r\n"
+    good = b"2024-12-06 23:45:11+05:30,Long Trade,102067.86,1.316,0.485,0.8310000000000001\r\n"
     first, second = mapped("binance_btcusdt_csv", HEADED + good + row + b"\r\n")
-    assert (first.position, first.quantity, first.price_kind) == ("long", 0.041, "order")
+    assert (first.position, first.quantity, first.price_kind) == ("long", 1.316, "order")
     assert first.event_time == 1733508911000
     assert second.reason == reason
 

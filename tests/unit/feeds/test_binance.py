@@ -250,7 +250,8 @@ def test_the_market_may_stand_beside_the_order():
 def test_coin_margined_by_word_but_linear_by_name_is_refused():
     assert reason(message(st=2)) == "unknown_market"
     assert reason(message(st=3)) == "unknown_market"
-    assert event(message(st=1)) == event(message())
+    assert reason(message() | {"st": 2}) == "unknown_market", "beside the order"
+    assert event(message(st=1)) == event(message() | {"st": 1}) == event(message())
 
 
 def test_metadata_goes_before_the_name():
