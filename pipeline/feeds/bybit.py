@@ -74,7 +74,7 @@ _FULL, _OLD = "allLiquidation.", "liquidation."
 
 
 class LiquidatedPosition(NamedTuple):
-    """One row of either topic; `side` as sent is kept for the identity, `position` is what it means."""
+    """One row of either topic; the `word` as sent is kept for the identity, `position` is what it means."""
 
     symbol: str
     word: str
@@ -82,11 +82,6 @@ class LiquidatedPosition(NamedTuple):
     quantity: Decimal
     price: Decimal
     event_time: int
-
-    @property
-    def natural_id(self) -> tuple[str, str, int, str, str]:
-        """Return all that the exchange tells of the row."""
-        return (self.symbol, self.word, self.event_time, number_text(self.quantity), number_text(self.price))
 
 
 @lru_cache(maxsize=16_384)
@@ -133,7 +128,15 @@ def liquidation_of(
     size = size_of(instrument, row.quantity, row.price, contract_size)
     return check_liquidation(
         Liquidation(
-            event_id=identity(EXCHANGE, *row.natural_id, occurrence),
+            event_id=identity(
+                EXCHANGE,
+                row.symbol,
+                row.word,
+                row.event_time,
+                number_text(row.quantity),
+                number_text(row.price),
+                occurrence,
+            ),
             exchange=EXCHANGE,
             symbol=row.symbol,
             instrument=instrument.instrument,
@@ -156,14 +159,13 @@ def liquidation_of(
 
 
 def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
-    seen: Counter[tuple[str, str, int, str, str]] = Counter()
+    seen: Counter[LiquidatedPosition] = Counter()
 
     def event_of(index: int, sent: tuple[bool, object]) -> Liquidation:
         full, fields = sent
         row = _row(object_of("data row", fields)) if full else _old_row(object_of("data", fields))
-        occurrence = seen[row.natural_id]
-        event = liquidation_of(frame, index, row, occurrence, instruments, "full" if full else "sampled")
-        seen[row.natural_id] += 1
+        event = liquidation_of(frame, index, row, seen[row], instruments, "full" if full else "sampled")
+        seen[row] += 1
         return event
 
     return map_rows(frame, _rows, event_of)

@@ -29,6 +29,8 @@ HEADER: Final = b"id,exchange,symbol,side,raw_side,qty,price,mark_price,notional
 _COLUMNS: Final = HEADER.count(b",") + 1
 _QUOTE: Final = "USDT"
 
+Rule = Callable[[Frame, int, list[str], Instruments], Liquidation]
+
 
 def _recognise(path: Path, head: bytes) -> bool:  # noqa: ARG001 - the name tells nothing
     return head.startswith(HEADER)
@@ -46,7 +48,7 @@ def _origin(row: bytes) -> Origin:
 def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
     def event_of(index: int, row: bytes) -> Liquidation:
         columns = columns_of(row, _COLUMNS)
-        event = choice("exchange", columns[1], _EXCHANGES)(frame, index, columns, instruments)
+        event = _rule_of(columns[1])(frame, index, columns, instruments)
         if event.position != columns[3]:
             raise RefusedError(
                 "contradictory_position", f"side is {shown(columns[3])}, but raw_side {shown(columns[4])}"
@@ -54,6 +56,13 @@ def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
         return event
 
     return map_rows(frame, lambda payload: (payload,), event_of)
+
+
+def _rule_of(exchange: str) -> Rule:
+    rule = _RULES.get(exchange)
+    if rule is None:
+        raise RefusedError("unknown_exchange", f"no rule for rows of {shown(exchange)}; known are {', '.join(_RULES)}")
+    return rule
 
 
 def _binance(frame: Frame, index: int, columns: list[str], instruments: Instruments) -> Liquidation:
@@ -98,7 +107,7 @@ def _okx(frame: Frame, index: int, columns: list[str], instruments: Instruments)
     return okx.liquidation_of(frame, index, row, instruments)
 
 
-_EXCHANGES: Final[Mapping[str, Callable[[Frame, int, list[str], Instruments], Liquidation]]] = {
+_RULES: Final[Mapping[str, Rule]] = {
     binance.EXCHANGE: _binance,
     bybit.EXCHANGE: _bybit,
     okx.EXCHANGE: _okx,

@@ -33,6 +33,9 @@ from pipeline.records import Completeness, Frame, Liquidation, Position, Refused
 NAME: Final = "tardis_liquidations_csv"
 HEADER: Final = b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
 _COLUMNS: Final = HEADER.count(b",") + 1
+
+Rule = Callable[[Frame, int, list[str], Instruments], Liquidation]
+
 _DIGITS = re.compile(r"\d{1,18}", re.ASCII)
 
 # The side of the closing order, for all exchanges.
@@ -135,7 +138,7 @@ def _time_us(name: str, text: str) -> int:
 
 
 # Name in the files -> our name, and the rule for its rows.
-_EXCHANGES: Final[Mapping[str, tuple[str, Callable[[Frame, int, list[str], Instruments], Liquidation]]]] = {
+_EXCHANGES: Final[Mapping[str, tuple[str, Rule]]] = {
     "binance-futures": (binance.EXCHANGE, _binance_linear),
     "binance-delivery": (binance.EXCHANGE, _binance_inverse),
     "bybit": (bybit.EXCHANGE, _bybit),

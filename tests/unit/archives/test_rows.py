@@ -139,7 +139,7 @@ VENUES = b"id,exchange,symbol,side,raw_side,qty,price,mark_price,notional_usd,ev
         (b"1,okx,BTCUSDT,long,long:buy,1,2000,2000,2000,1775222290153,1775222290236", "contradictory_position"),
         (b"1,okx,BTCUSDT,long,sell,1,2000,2000,2000,1775222290153,1775222290236", "bad_row"),
         (b"1,okx,ETHUSDT,long,long:sell,1,2000,2000,2000,1775222290153,1775222290236", "unknown_contract_size"),
-        (b"1,kraken,ETHUSDT,long,SELL,1,2000,2000,2000,1775222290153,1775222290236", "unknown_word"),
+        (b"1,kraken,ETHUSDT,long,SELL,1,2000,2000,2000,1775222290153,1775222290236", "unknown_exchange"),
         (b"1,binance,ETHUSDT,long,SELL,1,2000,2000,2000,1775222290153", "bad_row"),
         (b"1,binance,ETHUSDT,long,SELL,1,2000,2000,2000,1775222290153,soon", None),
     ],
