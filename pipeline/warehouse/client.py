@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -93,17 +96,37 @@ def short_message(error: BaseException) -> str:
 def _open_folder(path: str, settings: Mapping[str, Any] | None) -> Client:
     if not path.strip("/"):
         raise WarehouseError("chdb:// needs the folder of the data: chdb:///PATH")
+    owner = _owner(Path(path))
+    if owner not in {None, os.getpid()}:
+        raise WarehouseError(f"the data folder {path} is in use by process {owner}: stop that one, or query through it")
     try:
         return clickhouse_connect.get_client(interface="chdb", path=path, settings=dict(settings or {}))
     except ClickHouseError as error:
-        text = str(error)
-        if "Another server instance" in text or "Cannot lock file" in text:
-            reason = "another process uses it; stop that one, or query through it"
-        elif "already initialized with path" in text:
+        if "already initialized with path" in str(error):
             reason = "this process has another folder open, and the embedded engine takes one at a time"
         else:
             reason = short_message(error)
         raise WarehouseError(f"cannot open the data folder {path}: {reason}") from error
+
+
+def _owner(folder: Path) -> int | None:
+    """Return the process whose engine has `folder` open, or None.
+
+    The engine locks a file `status` and writes its process id into it. Left to find the lock itself, it fails with
+    no reason in its error and prints one of its own.
+    """
+    try:
+        with (folder / "status").open("rb") as status:
+            try:
+                fcntl.flock(status, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found = re.search(rb"PID: (\d+)", status.read())
+                return int(found[1]) if found else 0
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WarehouseError(f"cannot open the data folder {folder}: {error.strerror}") from error
+    return None
 
 
 def _cause(error: BaseException) -> str:
