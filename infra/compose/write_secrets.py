@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script of its own
 """Write the passwords that docker compose needs, once: `python3 infra/compose/write_secrets.py .env`.
 
 Needs nothing but Python, so that a machine with Docker only can run it.
