@@ -83,7 +83,7 @@ ORDER BY refused DESC, reason
 
 COVERAGE = """
 SELECT exchange, channel, min(start) AS first, max(start) AS last, count() AS minutes,
-    sum(alive_ms) / 60000 AS alive_minutes, sum(frames) AS frames
+    countIf(alive_ms = 60000) AS whole_minutes, sum(frames) AS frames
 FROM liquidations.coverage
 GROUP BY exchange, channel
 ORDER BY exchange, channel
@@ -290,7 +290,7 @@ def _counts(query: Query) -> list[RenderableType]:
 def _coverage(rows: Sequence[Row]) -> RenderableType:
     return _table(
         "Coverage: when the channels were heard",
-        ("exchange", "channel", "from", "to", ">minutes", ">alive", ">frames"),
+        ("exchange", "channel", "from", "to", ">minutes", ">heard all of it", ">frames"),
         (
             (
                 row["exchange"],
@@ -298,7 +298,7 @@ def _coverage(rows: Sequence[Row]) -> RenderableType:
                 _minute(row["first"]),
                 _minute(row["last"]),
                 _count(row["minutes"]),
-                f"{row['alive_minutes'] / row['minutes']:.2%}",
+                _count(row["whole_minutes"]),
                 _count(row["frames"]),
             )
             for row in rows
