@@ -13,6 +13,13 @@ from pipeline.topics import SINK_TOPICS, Topic, topic_name
 from pipeline.warehouse.grouping import offset_of, place_of
 
 _TIMEOUT_S = 10.0
+_RETRY_S = 0.1
+# A broker that has just started says so until it knows who keeps the group.
+_COORDINATOR_MOVES = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 
 
 def group_lag(settings: Settings, group: str, topics: Iterable[Topic]) -> dict[tuple[str, int], int]:
@@ -32,7 +39,7 @@ def group_lag(settings: Settings, group: str, topics: Iterable[Topic]) -> dict[t
                 f"{settings.bootstrap_servers} has no topic {', '.join(missing)}: run `liquidations topics`"
             )
         partitions = [TopicPartition(name, partition) for name in names for partition in known[name].partitions]
-        committed = consumer.committed(partitions, timeout=_TIMEOUT_S)
+        committed = _committed(consumer, partitions)
         spans = _spans(consumer, partitions)
     except KafkaException as error:
         raise KafkaUnavailableError(
@@ -50,6 +57,17 @@ def group_lag(settings: Settings, group: str, topics: Iterable[Topic]) -> dict[t
 def sink_lag(settings: Settings) -> int:
     """Return how many offsets of the topics that it copies the sink has not committed: 0 when all rows are in."""
     return sum(group_lag(settings, "sink", SINK_TOPICS).values())
+
+
+def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    deadline = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            return consumer.committed(partitions, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_S)
 
 
 def _spans(consumer: Consumer, partitions: Iterable[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:

@@ -48,7 +48,7 @@ FROM
     SELECT seen.exchange, seen.symbol, seen.asset, minutes.start, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0., 0, 0.
     FROM
     (
-        SELECT (SELECT min(start) FROM liquidations_data.coverage) + toIntervalMinute(number) AS start
+        SELECT assumeNotNull((SELECT min(start) FROM liquidations_data.coverage)) + toIntervalMinute(number) AS start
         FROM numbers(assumeNotNull((
             SELECT toUInt64(if(count() = 0, 0, dateDiff('minute', min(start), max(start)) + 1)) FROM liquidations_data.coverage)))
     ) AS minutes

@@ -1,0 +1,475 @@
+"""Every view, over rows that went in the way the sink puts them there."""
+
+# ruff: noqa: S608 - the tests put together names of their own views
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from unit.warehouse.rows import (
+    DAY,
+    MINUTE,
+    bar,
+    candle,
+    coverage,
+    dead_letter,
+    liquidation,
+    metric,
+    store,
+    tally,
+)
+
+from pipeline.codec import Codec
+from pipeline.records import Source
+from pipeline.warehouse.client import connect
+from pipeline.warehouse.migrate import migrate
+
+HOUR = 60 * MINUTE
+COLUMNS = {
+    "events": "event_id exchange symbol instrument asset quote margin position price price_kind order_price quantity"
+    " notional_usd notional_micros event_time event_time_kind received_time completeness source",
+    "bars_1m": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
+    " late_count closed coverage revision",
+    "bars_5m": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
+    " late_count closed coverage",
+    "bars_1h": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
+    " late_count closed coverage",
+    "bars_1d": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
+    " late_count closed coverage",
+    "bars_filled": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low"
+    " price_high late_count closed coverage",
+    "coverage": "exchange channel start alive_ms alive_share frames",
+    "dead_letters": "dead_letter_id stage reason message exchange channel connection sequence index received_time"
+    " payload payload_encoding",
+    "candles": "exchange symbol instrument asset start open high low close volume volume_usd taker_buy_usd trades"
+    " closed received_time",
+    "metrics": "exchange symbol instrument asset metric value time received_time",
+    "tallies": "exchange asset start events duplicates late too_late",
+    "assets": "asset start long_usd short_usd long_count short_count largest_usd late_count exchanges symbols closed"
+    " coverage",
+    "market": "start long_usd short_usd long_count short_count largest_usd late_count exchanges symbols assets closed"
+    " coverage",
+}
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec()
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    client = connect(f"chdb://{tmp_path_factory.mktemp('views')}")
+    migrate(client)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def client(warehouse: Client) -> Client:
+    for table in ("events", "bars", "coverage", "tallies", "candles", "metrics", "dead_letters", "symbols"):
+        warehouse.command(f"TRUNCATE TABLE liquidations_data.{table}")
+    return warehouse
+
+
+def select(client, query):
+    return list(client.query(query).named_results())
+
+
+def at(time_ms):
+    return datetime.fromtimestamp(time_ms / 1_000, UTC).replace(tzinfo=None)
+
+
+def test_the_columns_are_those_that_are_promised(client):
+    for view, expected in COLUMNS.items():
+        found = client.query(f"DESCRIBE liquidations.{view}").result_rows
+        assert [row[0] for row in found] == expected.split(), view
+    views = client.query("SELECT name FROM system.tables WHERE database = 'liquidations'").result_rows
+    assert {row[0] for row in views} == set(COLUMNS)
+
+
+def test_what_a_view_says_of_its_types_is_what_its_query_gives(client):
+    """A type that differs would be converted row by row, and a filter would not get past the conversion."""
+    for view in COLUMNS:
+        said = client.query(f"DESCRIBE liquidations.{view}").result_rows
+        (query,) = (
+            client.query(
+                f"SELECT as_select FROM system.tables WHERE database = 'liquidations' AND name = '{view}'"
+            ).first_row
+            or ()
+        )
+        given = {row[0]: row[1] for row in client.query(f"DESCRIBE ({query})").result_rows}
+        assert {row[0]: row[1] for row in said} == given, view
+
+
+def test_empty_tables_give_empty_views(client):
+    for view in COLUMNS:
+        assert client.query(f"SELECT * FROM liquidations.{view}").result_rows == [], view
+
+
+def test_an_event_as_users_see_it(client, codec):
+    event = liquidation(7)
+    store(client, codec, [event])
+
+    (found,) = select(client, "SELECT * FROM liquidations.events")
+
+    assert found["event_id"] == event.event_id.hex()
+    assert found["notional_micros"] == 12_250_062_507
+    assert found["notional_usd"] == 12_250.062507
+    assert found["event_time"] == at(event.event_time)
+    assert found["source"] == {"channel": "forceOrder", "connection": "tokyo-1", "sequence": 7, "index": 0}
+    assert select(client, "SELECT source.channel AS channel FROM liquidations.events") == [{"channel": "forceOrder"}]
+
+
+def test_a_repeated_insert_changes_no_view(client, codec):
+    records = [
+        *(liquidation(number) for number in range(50)),
+        *(bar(DAY + MINUTE * minute, revision=5) for minute in range(50)),
+        *(coverage(DAY + MINUTE * minute) for minute in range(50)),
+        tally(),
+        candle(),
+        metric(),
+        dead_letter(),
+    ]
+    store(client, codec, records)
+    before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in COLUMNS}
+
+    store(client, codec, records[::-1])
+    store(client, codec, records[10:70])
+
+    for view, rows in before.items():
+        assert client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows == rows, view
+        assert rows
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("together", [True, False])
+def test_the_first_received_of_one_event_stays_whatever_the_order(client, codec, order, together):
+    seen = [
+        liquidation(1, received_time=(DAY + 900) * 1_000, source=Source("forceOrder", "paris", 5, 0)),
+        liquidation(1, received_time=(DAY + 100) * 1_000 + 1, source=Source("forceOrder", "tokyo", 9, 2)),
+        liquidation(1, received_time=(DAY + 100) * 1_000 + 2, source=Source("forceOrder", "osaka", 1, 0)),
+    ]
+    shuffled = [seen[index] for index in order]
+    for batch in [shuffled] if together else [[event] for event in shuffled]:
+        store(client, codec, batch)
+
+    found = select(client, "SELECT source.connection AS connection FROM liquidations.events")
+
+    assert found == [{"connection": "tokyo"}]
+
+
+def test_of_one_event_received_at_the_same_microsecond_one_and_the_same_stays(client, codec):
+    seen = [liquidation(1, source=Source("forceOrder", name, 1, 0)) for name in ("a", "b", "c", "d")]
+    stayed = set()
+    for order in itertools.permutations(seen):
+        client.command("TRUNCATE TABLE liquidations_data.events")
+        for event in order:
+            store(client, codec, [event])
+        stayed.update(client.query("SELECT source.connection FROM liquidations.events").result_rows)
+
+    assert len(stayed) == 1
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([4, 5, 7])))
+@pytest.mark.parametrize("together", [True, False])
+def test_the_highest_revision_is_shown_whatever_the_order(client, codec, order, together):
+    bars = [bar(revision=revision, late_count=revision // 7) for revision in order]
+    for batch in [bars] if together else [[one] for one in bars]:
+        store(client, codec, batch)
+
+    found = select(client, "SELECT revision, long_count, late_count, closed FROM liquidations.bars_1m")
+
+    assert found == [{"revision": 7, "long_count": 3, "late_count": 1, "closed": True}]
+
+
+FILTERS = [
+    "closed = false",
+    "late_count = 0",
+    "long_usd < 6",
+    "revision < 7",
+    "long_count = 2",
+    "revision < 7 AND start >= '2024-12-05 00:00:00'",
+    "coverage < 1",
+    "price_high = 98010 AND asset = 'BTC'",
+]
+
+
+@pytest.mark.parametrize("condition", FILTERS)
+def test_a_replaced_revision_never_shows_through_a_filter(client, codec, condition):
+    replaced = [bar(DAY + MINUTE * m, revision=4, coverage=0.5, long_micros=5_000_000) for m in range(200)]
+    valid = [
+        bar(DAY + MINUTE * m, revision=7, late_count=1, long_micros=7_000_000, price_high=99_000.0) for m in range(200)
+    ]
+    for half in (slice(0, 100), slice(100, 200)):
+        store(client, codec, replaced[half])
+    store(client, codec, valid)
+
+    assert client.query(f"SELECT count() FROM liquidations.bars_1m WHERE {condition}").first_row == (0,)
+    if not {"revision", "closed"} & set(condition.split()):
+        assert client.query(f"SELECT count() FROM liquidations.bars_5m WHERE {condition}").first_row == (0,)
+
+
+def test_a_replaced_reading_of_an_event_never_shows_through_a_filter(client, codec):
+    store(client, codec, [liquidation(1, received_time=(DAY + 900) * 1_000)])
+    store(client, codec, [liquidation(1, received_time=(DAY + 100) * 1_000)])
+
+    late = "SELECT count() FROM liquidations.events WHERE received_time >= '2024-12-05 00:00:00.5'"
+
+    assert client.query(late).first_row == (0,)
+
+
+@pytest.mark.parametrize(("view", "span"), [("bars_5m", 5 * MINUTE), ("bars_1h", HOUR), ("bars_1d", 24 * HOUR)])
+def test_larger_bars_are_exact_sums(client, codec, view, span):
+    dice = random.Random(span)  # noqa: S311 - amounts, not secrets
+    bars = []
+    for minute, symbol in itertools.product(range(0, 1_800, 7), ("BTCUSDT", "BTCUSD")):
+        micros = [dice.randint(0, 10**15), dice.randint(0, 10**15)]
+        low = dice.uniform(90_000, 100_000)
+        bars.append(
+            bar(
+                DAY + MINUTE * minute,
+                revision=2 * 5 + 1,
+                symbol=symbol,
+                long_micros=micros[0],
+                short_micros=micros[1],
+                long_count=dice.randint(0, 5),
+                short_count=dice.randint(0, 5),
+                largest_micros=max(micros),
+                price_low=low,
+                price_high=low + dice.uniform(0, 500),
+                late_count=dice.randint(0, 2),
+            )
+        )
+    store(client, codec, [bar(one.start, revision=4, symbol=one.symbol) for one in bars])
+    store(client, codec, bars)
+    expected = defaultdict(list)
+    for one in bars:
+        expected[one.symbol, one.start - one.start % span].append(one)
+
+    found = {
+        (row["symbol"], round(row["start"].replace(tzinfo=UTC).timestamp() * 1_000)): row
+        for row in select(client, f"SELECT * FROM liquidations.{view}")
+    }
+
+    assert found.keys() == expected.keys()
+    for key, members in expected.items():
+        row = found[key]
+        assert row["long_usd"] == float(sum(m.long_micros for m in members)) / 1e6
+        assert row["short_usd"] == float(sum(m.short_micros for m in members)) / 1e6
+        assert row["long_count"] == sum(m.long_count for m in members)
+        assert row["short_count"] == sum(m.short_count for m in members)
+        assert row["largest_usd"] == max(m.largest_micros for m in members) / 1_000_000
+        assert row["price_low"] == min(m.price_low for m in members)
+        assert row["price_high"] == max(m.price_high for m in members)
+        assert row["late_count"] == sum(m.late_count for m in members)
+
+
+def test_a_larger_bar_is_closed_when_all_its_minutes_are(client, codec):
+    five = 5 * MINUTE
+    store(client, codec, [bar(DAY, revision=3), bar(DAY + five, revision=3), bar(DAY + 2 * five, revision=3)])
+    store(client, codec, [bar(DAY + five + MINUTE, revision=2), *(coverage(DAY + MINUTE * m) for m in range(11))])
+    closed = "SELECT start, closed FROM liquidations.bars_5m ORDER BY start"
+
+    assert [row[1] for row in client.query(closed).result_rows] == [True, False, False]
+
+    store(client, codec, [bar(DAY + five + MINUTE, revision=3), *(coverage(DAY + MINUTE * m) for m in range(11, 15))])
+    assert [row[1] for row in client.query(closed).result_rows] == [True, True, True]
+
+
+def test_a_larger_bar_knows_of_minutes_without_events_in_which_nobody_listened(client, codec):
+    store(client, codec, [liquidation(1), bar(DAY), bar(DAY + 5 * MINUTE)])
+    store(client, codec, [coverage(DAY + MINUTE * m, alive_ms=60_000 if m < 2 else 15_000) for m in range(4)])
+    store(client, codec, [coverage(DAY + MINUTE * m, channel="other", alive_ms=0) for m in range(4)])
+
+    found = client.query("SELECT coverage FROM liquidations.bars_5m ORDER BY start").result_rows
+
+    # Two whole minutes and two quarters; of the second span only the bar itself knows.
+    assert found == [(0.625,), (1.0,)]
+
+
+def test_gaps_are_zero_where_covered_and_null_where_not(client, codec):
+    store(client, codec, [liquidation(1), bar(DAY), bar(DAY + 3 * MINUTE, coverage=0.25)])
+    store(
+        client,
+        codec,
+        [
+            coverage(DAY),
+            coverage(DAY + MINUTE),
+            coverage(DAY + 2 * MINUTE, alive_ms=59_000),
+            coverage(DAY + 3 * MINUTE, alive_ms=15_000),
+            coverage(DAY + 5 * MINUTE),
+            coverage(DAY + 6 * MINUTE, exchange="okx", channel="liquidation-orders"),
+        ],
+    )
+
+    found = client.query(
+        "SELECT long_usd, long_count, price_low, coverage, closed FROM liquidations.bars_filled ORDER BY start"
+    ).result_rows
+
+    assert found == [
+        (5.0, 1, 98_000.0, 1.0, True),
+        (0.0, 0, None, 1.0, True),
+        (None, None, None, pytest.approx(59 / 60), True),
+        (5.0, 1, 98_000.0, 0.25, True),
+        (None, None, None, 0.0, False),
+        (0.0, 0, None, 1.0, True),
+        (None, None, None, 0.0, False),
+    ]
+
+
+def test_a_contract_seen_on_two_channels_is_covered_when_one_of_them_is(client, codec):
+    other = liquidation(2, source=Source("archive", "file", 0, 0))
+    store(client, codec, [liquidation(1), other, coverage(alive_ms=0), coverage(channel="archive")])
+
+    found = client.query("SELECT symbol, long_usd, coverage FROM liquidations.bars_filled").result_rows
+
+    assert found == [("BTCUSDT", 0.0, 1.0)]
+
+
+def test_bars_filled_takes_filters_by_time_and_contract(client, codec):
+    symbols = [f"S{number}USDT" for number in range(30)]
+    store(client, codec, [liquidation(n, symbol=symbol, asset=f"S{n}") for n, symbol in enumerate(symbols)])
+    store(client, codec, [coverage(DAY + MINUTE * m) for m in range(120)])
+    store(client, codec, [bar(DAY + MINUTE * 70, symbol="S3USDT", asset="S3")])
+    where = "start >= '2024-12-05 01:00:00' AND start < '2024-12-05 01:30:00'"
+
+    everyone = "SELECT count(), uniqExact(symbol), countIf(long_usd > 0), sum(long_count) FROM liquidations.bars_filled"
+    assert client.query(f"{everyone} WHERE {where}").first_row == (900, 30, 1, 1)
+    assert client.query(f"{everyone} WHERE {where} AND asset = 'S3'").first_row == (30, 1, 1, 1)
+    assert client.query(f"{everyone} WHERE {where} AND symbol = 'S4USDT'").first_row == (30, 1, 0, 0)
+
+
+def test_a_filter_by_time_reads_only_what_it_needs(client):
+    """A view whose filter does not reach the tables reads all of them, however short the time."""
+    client.command(
+        "INSERT INTO liquidations_data.bars (exchange, symbol, asset, start, long_micros, revision)"
+        " SELECT 'binance', concat('S', toString(number % 20), 'USDT'), concat('S', toString(number % 20)),"
+        " toDateTime64('2024-12-01 00:00:00', 3, 'UTC') + toIntervalMinute(intDiv(number, 20)), 1, 3"
+        " FROM numbers(20 * 1440 * 20)"
+    )
+    for view in ("bars_1m", "bars_5m", "bars_1h", "bars_1d", "bars_filled", "assets", "market"):
+        plan = "\n".join(
+            row[0]
+            for row in client.query(
+                f"EXPLAIN indexes = 1 SELECT sum(long_usd) FROM liquidations.{view}"
+                " WHERE start >= '2024-12-05 00:00:00' AND start < '2024-12-05 01:00:00'"
+            ).result_rows
+        )
+        of_bars = plan[plan.index("(liquidations_data.bars)") :].split("ReadFrom")[0]
+        parts = [
+            line.split(": ")[1].split("/") for line in of_bars.splitlines() if " Granules: " in line and "/" in line
+        ]
+        read, all_of_them = int(parts[-1][0]), int(parts[0][1])
+        assert read * 4 <= all_of_them, (view, plan)
+
+
+def test_assets_and_market_sum_up_minutes(client, codec):
+    store(
+        client,
+        codec,
+        [
+            bar(DAY, long_micros=1, largest_micros=1),
+            bar(DAY, symbol="BTCUSD", long_micros=2, largest_micros=2, revision=5, late_count=1),
+            bar(DAY, exchange="okx", symbol="BTC-USDT-SWAP", short_micros=4, long_micros=0, revision=2),
+            bar(DAY, exchange="okx", symbol="ETH-USDT-SWAP", asset="ETH", long_micros=8),
+            bar(DAY + MINUTE, long_micros=16),
+            bar(DAY + MINUTE, long_micros=32, revision=5),
+            liquidation(1),
+            liquidation(2, exchange="okx", symbol="BTC-USDT-SWAP", source=Source("orders", "c", 1, 0)),
+            coverage(DAY),
+            coverage(DAY, exchange="okx", channel="orders", alive_ms=30_000),
+            coverage(DAY, exchange="bybit", channel="allLiquidation", alive_ms=0),
+        ],
+    )
+
+    assets = client.query(
+        "SELECT asset, start, long_usd, short_usd, exchanges, symbols, late_count, closed, coverage"
+        " FROM liquidations.assets ORDER BY asset, start"
+    ).result_rows
+    market = client.query(
+        "SELECT start, long_usd, short_usd, exchanges, symbols, assets, closed, coverage"
+        " FROM liquidations.market ORDER BY start"
+    ).result_rows
+
+    assert assets == [
+        ("BTC", at(DAY), 3e-6, 4e-6, 2, 3, 1, False, 0.75),
+        ("BTC", at(DAY + MINUTE), 32e-6, 0.0, 1, 1, 0, True, 1.0),
+        ("ETH", at(DAY), 8e-6, 0.0, 1, 1, 0, True, 1.0),
+    ]
+    assert market == [
+        (at(DAY), 11e-6, 4e-6, 2, 4, 2, False, 0.5),
+        (at(DAY + MINUTE), 32e-6, 0.0, 1, 1, 1, True, 1.0),
+    ]
+
+
+def test_the_last_word_of_a_candle_and_of_a_metric_is_shown(client, codec):
+    open_late = candle(close=9.0, received_time=(DAY + 90_000) * 1_000)
+    closed = candle(close=3.0, closed=True, taker_buy_micros=1_500_000, received_time=(DAY + 60_000) * 1_000)
+    for order in itertools.permutations([candle(), open_late, closed]):
+        client.command("TRUNCATE TABLE liquidations_data.candles")
+        for one in order:
+            store(client, codec, [one])
+        found = client.query("SELECT close, closed, volume_usd, taker_buy_usd FROM liquidations.candles").result_rows
+        assert found == [(3.0, True, 15.5, 1.5)]
+
+    for order in itertools.permutations([metric(), metric(value=1.0, received_time=(DAY + 9_000) * 1_000)]):
+        client.command("TRUNCATE TABLE liquidations_data.metrics")
+        for one in order:
+            store(client, codec, [one])
+        assert client.query("SELECT value FROM liquidations.metrics").result_rows == [(1.0,)]
+
+
+def test_coverage_and_tallies_show_the_highest_revision(client, codec):
+    store(client, codec, [coverage(alive_ms=45_000), tally(events=9), tally(events=5)])
+
+    assert client.query("SELECT alive_ms, alive_share FROM liquidations.coverage").result_rows == [(45_000, 0.75)]
+    assert client.query("SELECT events, duplicates FROM liquidations.tallies").result_rows == [(9, 1)]
+
+
+def test_payloads_are_readable(client, codec):
+    store(
+        client,
+        codec,
+        [
+            dead_letter(1, "наличие { \n\t}".encode()),
+            dead_letter(2, b"\x00\x00\x00\x00\x02binary"),
+            dead_letter(3, b"\xff\xfe"),
+            dead_letter(4, b""),
+        ],
+    )
+
+    found = client.query(
+        "SELECT payload, payload_encoding FROM liquidations.dead_letters ORDER BY sequence"
+    ).result_rows
+
+    assert found == [("наличие { \n\t}", "text"), ("AAAAAAJiaW5hcnk=", "base64"), ("//4=", "base64"), ("", "text")]
+
+
+def test_years_of_events_go_into_one_insert(client, codec):
+    month = 31 * 24 * HOUR
+    events = [liquidation(number, event_time=DAY - month * number) for number in range(150)]
+
+    assert store(client, codec, events) == []
+
+    (days,) = client.query("SELECT uniqExact(toYYYYMM(event_time)) FROM liquidations.events").first_row or ()
+    assert days == 150
+
+
+def test_sums_of_a_view_agree_with_the_events(client, codec):
+    events = [liquidation(number) for number in range(500)]
+    store(client, codec, events + events[100:300])
+
+    (total, micros) = (
+        client.query("SELECT sum(notional_usd), sum(notional_micros) FROM liquidations.events").first_row or ()
+    )
+
+    assert micros == sum(event.notional_micros for event in events)
+    assert math.isclose(total, micros / 1e6)
