@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final, TypeGuard, TypeVar
 
 from pipeline.records import RefusedError, check_time_ms
 
@@ -24,9 +24,6 @@ _MOST_CHARACTERS: Final = 60
 def decimal_of(name: str, value: object) -> Decimal:
     """Return a number given as text, integer or float exactly as it is written; refuse everything else."""
     if isinstance(value, str):
-        # Nearly every number is digits and a point; this is a third of what the full check takes.
-        if len(value) <= _MOST_CHARACTERS and value.isascii() and value.replace(".", "", 1).isdigit():
-            return Decimal(value)
         text = value
     elif isinstance(value, bool) or not isinstance(value, int | float):
         raise RefusedError("bad_number", f"{name} is {shown(value)}, not a number")
@@ -41,6 +38,8 @@ def decimal_of(name: str, value: object) -> Decimal:
 
 def positive(name: str, value: object) -> Decimal:
     """Return a number that must be there and above zero."""
+    if _is_plain(value) and (number := Decimal(value)):
+        return number
     if value is None or value == "":
         raise RefusedError("missing_field", f"{name} is missing")
     number = decimal_of(name, value)
@@ -51,6 +50,8 @@ def positive(name: str, value: object) -> Decimal:
 
 def positive_or_none(name: str, value: object) -> Decimal | None:
     """Return a number above zero, or None where the exchange left it out: no field, null, no text, or zero."""
+    if _is_plain(value):
+        return Decimal(value) or None
     if value is None or value == "":
         return None
     number = decimal_of(name, value)
@@ -84,8 +85,9 @@ def word(name: str, value: object) -> str:
 
 def choice(name: str, value: object, meanings: Mapping[str, Meaning]) -> Meaning:
     """Return what one of the exchange's own words means; refuse a word that is not in its table."""
-    found = meanings.get(word(name, value))
+    found = meanings.get(value) if isinstance(value, str) else None
     if found is None:
+        word(name, value)
         raise RefusedError("unknown_word", f"{name} is {shown(value)}, not one of {', '.join(meanings)}")
     return found
 
@@ -94,6 +96,16 @@ def shown(value: object) -> str:
     """Return outside data for a message, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
+
+
+def _is_plain(value: object) -> TypeGuard[str]:
+    """Tell digits with at most one point, which nearly every number is, in a third of the time of the full check."""
+    return (
+        isinstance(value, str)
+        and len(value) <= _MOST_CHARACTERS
+        and value.isascii()
+        and value.replace(".", "", 1).isdigit()
+    )
 
 
 @lru_cache(maxsize=4096)
