@@ -49,7 +49,11 @@ def take(wanted: frozenset[str], records: int, repeats: int) -> tuple[dict[str, 
         }
         for name in (WORKER.name, *opponents)
     }
-    return values, {"races": engines}
+    by_processor_s = {
+        f"worker_vs_{name}": round(median(r[name].cpu_s / r[WORKER.name].cpu_s for r in rounds), 2)
+        for name in opponents
+    }
+    return values, {"races": engines, "ratios_by_processor_s": by_processor_s}
 
 
 def _run(name: str, log: Any, bootstrap: str, number: int) -> Result:
