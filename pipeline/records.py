@@ -36,6 +36,11 @@ Metric = Literal[
     "short_account_share",
 ]
 
+_MARGINS: tuple[str, ...] = get_args(Margin)
+_POSITIONS: tuple[str, ...] = get_args(Position)
+_PRICE_KINDS: tuple[str, ...] = get_args(PriceKind)
+_EVENT_TIME_KINDS: tuple[str, ...] = get_args(EventTimeKind)
+
 # From most to least complete; a bar carries the last of its events' classes.
 COMPLETENESS_ORDER: tuple[Completeness, ...] = get_args(Completeness)
 
@@ -45,6 +50,8 @@ EARLIEST_MS = 1_230_768_000_000
 LATEST_MS = 4_102_444_800_000
 
 _INT64_MAX = 2**63 - 1
+# Clocks differ by seconds; an event of the far future would keep its bar open until then.
+_MOST_AHEAD_MS = 600_000
 
 
 class RefusedError(OperationError):
@@ -264,10 +271,10 @@ def micros(usd: Decimal) -> int:
 def check_liquidation(event: Liquidation) -> Liquidation:
     """Return `event`, or raise `RefusedError` for what no real liquidation can hold."""
     _check_words(event.exchange, event.symbol, event.instrument, event.asset, event.quote)
-    _check_choice("margin", event.margin, get_args(Margin))
-    _check_choice("position", event.position, get_args(Position))
-    _check_choice("price_kind", event.price_kind, get_args(PriceKind))
-    _check_choice("event_time_kind", event.event_time_kind, get_args(EventTimeKind))
+    _check_choice("margin", event.margin, _MARGINS)
+    _check_choice("position", event.position, _POSITIONS)
+    _check_choice("price_kind", event.price_kind, _PRICE_KINDS)
+    _check_choice("event_time_kind", event.event_time_kind, _EVENT_TIME_KINDS)
     _check_choice("completeness", event.completeness, COMPLETENESS_ORDER)
     _check_positive("price", event.price)
     if event.order_price is not None:
@@ -277,6 +284,10 @@ def check_liquidation(event: Liquidation) -> Liquidation:
         raise RefusedError("bad_number", f"notional_micros {event.notional_micros} is not a sum of money")
     check_time_ms("event_time", event.event_time)
     check_time_ms("received_time", event.received_time // 1000)
+    if event.event_time > event.received_time // 1000 + _MOST_AHEAD_MS:
+        raise RefusedError(
+            "time_in_future", f"event_time {event.event_time} is later than received_time {event.received_time} allows"
+        )
     return event
 
 

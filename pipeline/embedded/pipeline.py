@@ -36,8 +36,8 @@ from pipeline.warehouse.lag import group_lag, sink_lag
 from pipeline.warehouse.migrate import migrate, status
 from pipeline.warehouse.sink import run_sink
 
-EMBEDDED_PARTITIONS = 4
-_LOOK_EVERY_S = 0.2
+EMBEDDED_PARTITIONS = 2
+_LOOK_EVERY_S = 0.4
 _SINK_PATIENCE_S = 60.0
 # With nothing moving for this long something is broken that did not say so.
 _STALL_S = 120.0
