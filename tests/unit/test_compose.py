@@ -17,9 +17,11 @@ from conftest import ROOT, missing
 from pipeline.cli import commands
 from pipeline.settings import Settings
 from pipeline.warehouse.inserting import INSERT_SETTINGS
+from pipeline.warehouse.users import Passwords
 
 COMPOSE = ROOT / "docker-compose.yml"
 WRITE_SECRETS = ROOT / "infra" / "compose" / "write_secrets.py"
+PASSWORD = "LIQUIDATIONS_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
 LONG_RUNNING = {"kafka", "clickhouse", "worker", "sink"}
 ONE_SHOT = {"topics", "users", "migrate"}
 # What differs between the tests' broker and that of compose: where it listens, who votes, where the data lie.
@@ -154,6 +156,21 @@ def test_our_services_run_our_commands_with_known_settings(services):
         assert "volumes" not in service
     partitions = {services[name]["environment"]["LIQUIDATIONS_PARTITIONS"] for name in ("topics", "worker", "sink")}
     assert len(partitions) == 1
+
+
+def test_services_log_in_as_the_users_that_there_are(services):
+    made = set(re.findall(r"CREATE USER IF NOT EXISTS (\w+)", (ROOT / "infra/clickhouse/users.sql").read_text()))
+    logins = {
+        name: (service["environment"]["LIQUIDATIONS_CLICKHOUSE_USER"], service["environment"][PASSWORD])
+        for name, service in services.items()
+        if PASSWORD in service["environment"]
+    }
+    assert {user for user, _ in logins.values()} <= made | {services["clickhouse"]["environment"]["CLICKHOUSE_USER"]}
+    for user, password in logins.values():
+        assert password == f"${{LIQUIDATIONS_{user.rpartition('_')[2].upper()}_PASSWORD:?run make secrets}}"
+    assert set(logins) == {"users", "migrate", "sink"}
+    names = {name for name in services["users"]["environment"] if name.endswith("_PASSWORD") and name != PASSWORD}
+    Passwords.from_environment(dict.fromkeys(names, "long enough for it"))
 
 
 def test_workers_can_be_multiplied(services):
