@@ -1,0 +1,61 @@
+"""The worker on both brokers: the same rows whatever the batches, the processes and the broker."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import Producer
+from fault_rig import Rig, market_log, plain_fold
+
+from pipeline.kafka_client import producer_config
+from pipeline.records import Coverage
+from pipeline.topics import EVENTS, topic_name
+
+pytestmark = pytest.mark.timeout(240)
+
+LOG = market_log(seed=5, seconds=400, events_per_second=6)
+
+
+@pytest.fixture
+def rig(broker, tmp_path, topic_prefix, request):
+    built = Rig(broker, tmp_path, topic_prefix, partitions=3, **getattr(request, "param", {}))
+    yield built
+    built.stop()
+
+
+@pytest.mark.parametrize("rig", [{"max_batch_records": size} for size in (1, 100, 5_000)], indirect=True)
+def test_batch_sizes_do_not_matter(rig):
+    rig.start("worker")
+    rig.publish(LOG).join(60)
+    rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(LOG, rig.settings)
+
+
+def test_three_workers_are_as_good_as_one(rig):
+    for _ in range(3):
+        rig.start("worker")
+    rig.publish(LOG).join(60)
+    rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(LOG, rig.settings)
+
+
+def test_what_cannot_be_read_goes_to_the_dead_letters_and_nothing_else_does(rig):
+    good = rig.codec.encode(next(record for record in LOG if hasattr(record, "event_id")))
+    bad = {
+        "truncated_record": good[:-3],
+        "overlong_record": good + b"\0",
+        "unknown_schema": b"\0\0\0\x27\x0f" + good[5:],
+        "wrong_record_type": rig.codec.encode(Coverage("binance", "forceOrder", 0, 1, 1, 1)),
+        "not_framed": b"\x07" + good[1:],
+    }
+    rig.publish(LOG[:500]).join(60)
+    producer = Producer(producer_config(rig.settings, "vandal"))
+    for value in bad.values():
+        producer.produce(topic_name(EVENTS, rig.settings.topic_prefix), value=value, partition=1)
+    assert producer.flush(30) == 0
+    rig.start("worker")
+    rig.publish(LOG[500:]).join(60)
+    rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(LOG, rig.settings)
+    letters = {letter.reason: letter for letter in rig.dead_letters()}
+    assert {reason: letter.payload for reason, letter in letters.items()} == bad
+    assert {(letter.stage, letter.connection) for letter in letters.values()} == {("worker", "1")}

@@ -1,0 +1,271 @@
+"""A pipeline of real processes that tests may kill, and what its rows must be in the end.
+
+The expected rows come from one plain fold of the published log, which knows no processes, partitions or batches.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from event_logs import Record, batch, heartbeat, liquidation
+
+from pipeline.codec import Codec
+from pipeline.embedded.child import end_child, start_child
+from pipeline.ingest.publisher import Publisher
+from pipeline.ingest.topic_admin import create_topics
+from pipeline.kafka_client import consumer_config
+from pipeline.records import Bar, Coverage, DeadLetter, Heartbeat, Tally
+from pipeline.settings import Settings
+from pipeline.topics import BARS, COVERAGE, DEAD_LETTERS, EVENTS, Topic, topic_name
+from pipeline.warehouse.client import connect
+from pipeline.warehouse.lag import group_lag, sink_lag
+from pipeline.warehouse.migrate import migrate
+from pipeline.windows.checkpoint import take
+from pipeline.windows.fold import fold
+from pipeline.windows.parameters import WindowParameters
+from pipeline.windows.state import PartitionState
+
+SELF_STOPPING = Path(__file__).with_name("self_stopping.py")
+BEGIN_MS = 1_700_000_040_000
+ASSETS = 40
+CHANNELS = {"binance": "forceOrder", "bybit": "linear"}
+
+
+def market_log(seed: int, seconds: int, events_per_second: int) -> list[Record]:
+    """Return a log that starts with heartbeats, with repetitions, late and too late events."""
+    chance = random.Random(seed)
+    log: list[Record] = []
+    past = []
+    number = 0
+    for second in range(seconds):
+        now = BEGIN_MS + second * 1_000
+        log.extend(heartbeat(now, channel, frames=events_per_second) for channel in CHANNELS.items())
+        for _ in range(events_per_second):
+            number += 1
+            kind = chance.random()
+            if kind < 0.03 and past:
+                log.append(chance.choice(past[-2_000:]))
+                continue
+            age_ms = chance.randrange(900) if kind < 0.95 else chance.choice((30_000, 90_000, 400_000, 1_500_000))
+            asset = f"A{min(int(chance.expovariate(0.1)), ASSETS - 1)}"
+            exchange = chance.choice(sorted(CHANNELS))
+            event = liquidation(
+                number,
+                max(BEGIN_MS - 60_000, now - age_ms),
+                (exchange, f"{asset}USDT", asset, CHANNELS[exchange]),
+                chance.choice(("long", "short")),
+                chance.randrange(10**10),
+                round(chance.uniform(1, 100), 2),
+            )
+            event = replace(event, received_time=now * 1000)
+            past.append(event)
+            log.append(event)
+    end = BEGIN_MS + seconds * 1_000
+    log.extend(heartbeat(end, channel) for channel in CHANNELS.items())
+    log.extend(heartbeat(end + 80_000, channel, "down") for channel in CHANNELS.items())
+    return log
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The newest revision of everything that the worker says."""
+
+    bars: dict[tuple[str, str, int], Bar]
+    coverage: dict[tuple[str, str, int], Coverage]
+    tallies: dict[tuple[str, str, int], Tally]
+
+
+def plain_fold(log: list[Record], settings: Settings) -> Rows:
+    parameters = WindowParameters(settings.lateness_ms, settings.correction_ms, settings.behind_ms)
+    state = PartitionState()
+    fold(state, batch(log, 0), parameters)
+    taken = take(state, parameters)
+    return Rows(
+        {(bar.exchange, bar.symbol, bar.start): bar for bar in (Bar(**fields) for fields in taken.bars)},
+        {(one.exchange, one.channel, one.start): one for one in taken.coverage},
+        {(one.exchange, one.asset, one.start): one for one in taken.tallies},
+    )
+
+
+class Rig:
+    """One pipeline under its own prefix on a broker."""
+
+    def __init__(
+        self, bootstrap_servers: str, folder: Path, prefix: str, partitions: int = 6, **changes: object
+    ) -> None:
+        self.folder = folder
+        self.codec = Codec()
+        self.settings = Settings(
+            bootstrap_servers=bootstrap_servers,
+            topic_prefix=prefix,
+            partitions=partitions,
+            clickhouse_url=f"chdb://{folder}/clickhouse",
+            **changes,
+        )
+        self._children = []
+        self._started = 0
+        self.failure: BaseException | None = None
+        create_topics(self.settings)
+
+    def start(self, role: str, *stop_at: str | int):
+        """Start a worker or a sink, with a step at which it kills itself if given."""
+        self._started += 1
+        environment = {
+            **os.environ,
+            **{
+                f"LIQUIDATIONS_{name.upper()}": str(value)
+                for name, value in self.settings.model_dump(exclude_none=True).items()
+            },
+        }
+        child = start_child(
+            [sys.executable, SELF_STOPPING, role, *map(str, stop_at)],
+            self.folder / f"{role}-{self._started}.log",
+            environment,
+        )
+        child.rig_log = self.folder / f"{role}-{self._started}.log"
+        self._children.append(child)
+        return child
+
+    def migrate(self) -> None:
+        client = connect(self.settings.clickhouse_url)
+        migrate(client)
+        client.close()
+
+    def publish(self, log: list[Record], over_s: float = 0.0) -> threading.Thread:
+        """Publish the log in its order, spread over about `over_s`; join the thread to know that it is confirmed."""
+
+        def work() -> None:
+            try:
+                publisher = Publisher(self.settings, self.codec)
+                began = time.monotonic()
+                for number, record in enumerate(log):
+                    if isinstance(record, Heartbeat):
+                        publisher.heartbeat(record)
+                    else:
+                        publisher.event(record)
+                    if over_s and number % 200 == 0:
+                        time.sleep(max(0.0, over_s * number / len(log) - (time.monotonic() - began)))
+                publisher.flush(180)
+            except BaseException as error:
+                self.failure = error
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread
+
+    def worker_lag(self) -> int:
+        if self.failure is not None:
+            raise self.failure
+        return sum(group_lag(self.settings, "worker", [EVENTS]).values())
+
+    def wait_for_worker(self, timeout_s: float = 120.0) -> None:
+        self._wait(self.worker_lag, timeout_s)
+
+    def wait_for_sink(self, timeout_s: float = 120.0) -> None:
+        self._wait(lambda: sink_lag(self.settings), timeout_s)
+
+    def _wait(self, lag, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while left := lag():
+            assert time.monotonic() < deadline, f"{left} records are left; {self.last_words()}"
+            time.sleep(0.3)
+
+    def last_words(self) -> str:
+        return "; ".join(
+            f"{child.rig_log.name}: {child.poll()} {child.rig_log.read_text()[-300:]}" for child in self._children[-4:]
+        )
+
+    def records(self, topic: Topic) -> Iterator[object]:
+        """Yield every committed record of a topic."""
+        name = topic_name(topic, self.settings.topic_prefix)
+        consumer = Consumer(consumer_config(self.settings, "reader", "reader"))
+        partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
+        consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in partitions])
+        ended = set()
+        while len(ended) < len(partitions):
+            for message in consumer.consume(5_000, 1.0):
+                if message.error() is None:
+                    yield self.codec.decode(message.value())
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
+        consumer.close()
+
+    def published_rows(self) -> Rows:
+        """Return the newest revisions on the topics, and check that no revision was published with two contents."""
+        seen: dict[object, object] = {}
+        newest: dict[type, dict[tuple[str, str, int], object]] = {Bar: {}, Coverage: {}, Tally: {}}
+        for topic in (BARS, COVERAGE):
+            for record in self.records(topic):
+                second = record.symbol if isinstance(record, Bar) else getattr(record, "asset", None) or record.channel
+                key = (record.exchange, second, record.start)
+                assert seen.setdefault((type(record), key, record.revision), record) == record
+                known = newest[type(record)].get(key)
+                if known is None or record.revision > known.revision:
+                    newest[type(record)][key] = record
+        return Rows(newest[Bar], newest[Coverage], newest[Tally])
+
+    def dead_letters(self) -> list[DeadLetter]:
+        return list(self.records(DEAD_LETTERS))
+
+    def stored_rows(self) -> tuple[list[dict], list[dict], int]:
+        """Return bars and coverage as the views show them, and the number of events. The sink must have ended."""
+        client = connect(self.settings.clickhouse_url)
+        try:
+            bars = client.query(
+                "SELECT exchange, symbol, asset, toUnixTimestamp64Milli(start) AS start, long_usd, short_usd, long_count,"
+                " short_count, largest_usd, price_low, price_high, late_count, closed, coverage, revision"
+                " FROM liquidations.bars_1m ORDER BY exchange, symbol, start"
+            )
+            coverage = client.query(
+                "SELECT exchange, channel, toUnixTimestamp64Milli(start) AS start, alive_ms"
+                " FROM liquidations.coverage ORDER BY exchange, channel, start"
+            )
+            events = client.query("SELECT count(), uniqExact(event_id) FROM liquidations.events").first_row
+            assert events[0] == events[1]
+            return list(bars.named_results()), list(coverage.named_results()), events[0]
+        finally:
+            client.close()
+
+    def stop(self) -> None:
+        for child in self._children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGCONT)
+                end_child(child, patience_s=15.0)
+
+
+def as_stored(rows: Rows) -> tuple[list[dict], list[dict]]:
+    """Return what the views must show for these rows."""
+    bars = [
+        {
+            "exchange": bar.exchange,
+            "symbol": bar.symbol,
+            "asset": bar.asset,
+            "start": bar.start,
+            "long_usd": bar.long_micros / 1e6,
+            "short_usd": bar.short_micros / 1e6,
+            "long_count": bar.long_count,
+            "short_count": bar.short_count,
+            "largest_usd": bar.largest_micros / 1e6,
+            "price_low": bar.price_low,
+            "price_high": bar.price_high,
+            "late_count": bar.late_count,
+            "closed": bar.closed,
+            "coverage": bar.coverage,
+            "revision": bar.revision,
+        }
+        for _, bar in sorted(rows.bars.items())
+    ]
+    coverage = [
+        {key: value for key, value in asdict(one).items() if key in {"exchange", "channel", "start", "alive_ms"}}
+        for _, one in sorted(rows.coverage.items())
+    ]
+    return bars, coverage

@@ -1,0 +1,165 @@
+"""The worker is killed, frozen and cut off from its broker. The rows must be those of one plain fold of the log."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+from brokers import KafkaBroker
+from conftest import wait_until
+from fault_rig import Rig, as_stored, market_log, plain_fold
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
+
+WORKER_STEPS = (
+    "claimed",
+    "decoded",
+    "folded",
+    "taken",
+    "begun",
+    "outputs_produced",
+    "cells_produced",
+    "committed",
+    "acknowledged",
+)
+
+
+@pytest.fixture
+def rig_on(tmp_path, topic_prefix):
+    rigs = []
+
+    def build(bootstrap_servers, **changes):
+        rigs.append(Rig(bootstrap_servers, tmp_path / f"rig-{len(rigs)}", topic_prefix + str(len(rigs)), **changes))
+        return rigs[-1]
+
+    yield build
+    for rig in rigs:
+        rig.stop()
+
+
+def has_begun(rig: Rig) -> bool:
+    return next(iter(rig.published_rows().bars), None) is not None
+
+
+def test_twenty_kills_of_three_workers_and_a_sink(kafka, rig_on):
+    rig = rig_on(kafka)
+    rig.migrate()
+    log = market_log(seed=11, seconds=1_800, events_per_second=20)
+    workers = [rig.start("worker") for _ in range(3)]
+    sink = rig.start("sink")
+    publishing = rig.publish(log, over_s=75)
+    chance = random.Random(11)
+    time.sleep(6)
+    for _ in range(20):
+        time.sleep(chance.uniform(0.3, 5.0))
+        victim = chance.randrange(4)
+        if victim == 3:
+            sink.kill()
+            sink.wait()
+            sink = rig.start("sink")
+        else:
+            workers[victim].kill()
+            workers[victim].wait()
+            workers[victim] = rig.start("worker")
+    publishing.join(120)
+    rig.wait_for_worker()
+    rig.wait_for_sink()
+    sink.terminate()
+    assert sink.wait(30) == 0
+    expected = plain_fold(log, rig.settings)
+    assert rig.published_rows() == expected
+    bars, coverage, events = rig.stored_rows()
+    expected_bars, expected_coverage = as_stored(expected)
+    assert bars == expected_bars
+    assert coverage == expected_coverage
+    assert events == len({record.event_id for record in log if hasattr(record, "event_id")})
+    assert not rig.dead_letters()
+
+
+def test_a_stop_between_every_two_steps_of_a_batch(kafka, rig_on):
+    rig = rig_on(kafka, partitions=2)
+    log = market_log(seed=12, seconds=900, events_per_second=20)
+    publishing = rig.publish(log, over_s=60)
+    for number, step in enumerate(WORKER_STEPS):
+        worker = rig.start("worker", step, 1 if step == "claimed" else 2 + number % 3)
+        assert worker.wait(60) == -signal.SIGKILL, worker.rig_log.read_text()
+    rig.start("worker")
+    publishing.join(120)
+    rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(log, rig.settings)
+
+
+def test_a_broker_that_stalls_and_then_a_kill(own_kafka, rig_on):
+    broker: KafkaBroker = own_kafka()
+    rig = rig_on(broker.bootstrap_servers, partitions=2)
+    log = market_log(seed=13, seconds=600, events_per_second=30)
+    worker = rig.start("worker")
+    publishing = rig.publish(log, over_s=20)
+    wait_until(lambda: has_begun(rig), timeout_s=60, poll_s=0.5)
+    broker.pause()
+    time.sleep(5)
+    worker.kill()
+    worker.wait()
+    broker.resume()
+    rig.start("worker")
+    publishing.join(120)
+    rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(log, rig.settings)
+
+
+def test_a_broker_that_restarts(own_kafka, rig_on):
+    broker: KafkaBroker = own_kafka()
+    rig = rig_on(broker.bootstrap_servers, partitions=2)
+    log = market_log(seed=14, seconds=600, events_per_second=30)
+    worker = rig.start("worker")
+    publishing = rig.publish(log, over_s=20)
+    wait_until(lambda: has_begun(rig), timeout_s=60, poll_s=0.5)
+    broker.stop()
+    time.sleep(2)
+    broker.start()
+    publishing.join(120)
+    if worker.poll() is not None:
+        rig.start("worker")  # a supervisor would
+    rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(log, rig.settings)
+
+
+def test_a_frozen_worker_wakes_up_and_then_the_new_owner_dies(kafka, rig_on):
+    rig = rig_on(kafka, partitions=2)
+    log = market_log(seed=15, seconds=900, events_per_second=30)
+    frozen = rig.start("worker")
+    publishing = rig.publish(log, over_s=40)
+    wait_until(lambda: has_begun(rig), timeout_s=60, poll_s=0.5)
+    frozen.send_signal(signal.SIGSTOP)
+    before = rig.worker_lag()
+    owner = rig.start("worker")
+    # The new owner has both partitions once it commits what the frozen one had not.
+    wait_until(lambda: owner.rig_log.read_text().count("partition_claimed") == 2, timeout_s=60, poll_s=0.3)
+    wait_until(lambda: rig.worker_lag() < max(before, 500), timeout_s=60, poll_s=0.3)
+    frozen.send_signal(signal.SIGCONT)
+    time.sleep(2)
+    owner.kill()
+    owner.wait()
+    rig.start("worker")
+    publishing.join(120)
+    rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(log, rig.settings)
+
+
+def test_workers_come_and_go_in_the_middle_of_a_crash(kafka, rig_on):
+    rig = rig_on(kafka)
+    log = market_log(seed=16, seconds=240, events_per_second=150)
+    first = rig.start("worker")
+    publishing = rig.publish(log, over_s=25)
+    wait_until(lambda: has_begun(rig), timeout_s=60, poll_s=0.5)
+    others = [rig.start("worker"), rig.start("worker")]
+    time.sleep(6)
+    first.terminate()
+    assert first.wait(30) == 0
+    others[0].terminate()
+    assert others[0].wait(30) == 0
+    publishing.join(120)
+    rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(log, rig.settings)
