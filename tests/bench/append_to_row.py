@@ -99,9 +99,7 @@ def take(wanted: frozenset[str], records: int, repeats: int) -> tuple[dict[str, 
             client.close()
             sink_client.close()
             shutil.rmtree(data, ignore_errors=True)
-    with schedule_path.open("rb") as file:
-        sent = pickle.load(file)  # noqa: S301 - written by our own child
-    events, bars = _latencies(sent, polls)
+    events, bars = _latencies(read_sent(schedule_path), polls)
     how = {
         "append_to_bar_ms": _percentiles(bars),
         "append_to_event_ms": _percentiles(events),
@@ -158,11 +156,19 @@ def append_on_time(settings: Settings, schedule_path: Path) -> None:
     partial.rename(schedule_path)
 
 
+def read_sent(schedule_path: Path) -> Sent:
+    """Return what was appended, as the appending process wrote it down."""
+    with schedule_path.open("rb") as file:
+        sent: Sent = pickle.load(file)  # noqa: S301 - written by our own child
+    return sent
+
+
 def _poll_until_drained(client: Client, schedule_path: Path, alive: Callable[[], bool]) -> list[Poll]:
     """Look at both tables again and again until they hold every event."""
     total = RATE_PER_S * (SECONDS + LEAD_IN_S)
     deadline = time.monotonic() + _READY_TIMEOUT_S + total / 10_000 + SECONDS + LEAD_IN_S + _DRAIN_TIMEOUT_S
     polls: list[Poll] = []
+    last_of_asset: dict[str, int] = {}
     while True:
         newest = client.query("SELECT asset, max(source.sequence) FROM liquidations_data.events GROUP BY asset")
         seen_events = dict(newest.result_rows)
@@ -173,12 +179,14 @@ def _poll_until_drained(client: Client, schedule_path: Path, alive: Callable[[],
         seen_bars = {(exchange, symbol, start): count for exchange, symbol, start, count in held.result_rows}
         now = time.time()
         polls.append((now, seen_events, seen_bars))
-        if sum(seen_bars.values()) >= total and schedule_path.exists():
+        if not last_of_asset and schedule_path.exists():
+            last_of_asset = {asset: number for number, (asset, _, _) in enumerate(read_sent(schedule_path))}
+        if last_of_asset and seen_events == last_of_asset and sum(seen_bars.values()) >= total:
             return polls
         if not alive():
             raise BenchError("the worker ended")
         if time.monotonic() > deadline:
-            raise BenchError(f"{sum(seen_bars.values())} of {total} events reached a bar")
+            raise BenchError(f"{sum(seen_bars.values())} of {total} events are in a bar")
         time.sleep(_POLL_S)
 
 
