@@ -110,6 +110,10 @@ class Codec:
         self._encoders = {RECORD_TYPES[name]: self._encoder(schema) for name, schema in newest.items()}
         self._headers = {name: _HEADER.pack(0, self.ids[schema.key]) for name, schema in newest.items()}
 
+    def newest_version(self, name: str) -> int:
+        """Return the version with which records of type `name` are written."""
+        return self._newest[name].version
+
     def encode(self, record: Record) -> bytes:
         """Return the framed bytes of `record`."""
         return self._encoders[type(record)](record)

@@ -80,13 +80,15 @@ def test_twenty_kills_of_three_workers_and_a_sink(kafka, rig_on):
 
 def test_a_stop_between_every_two_steps_of_a_batch(kafka, rig_on):
     rig = rig_on(kafka, partitions=2)
-    log = market_log(seed=12, seconds=900, events_per_second=20)
-    publishing = rig.publish(log, over_s=60)
+    log = market_log(seed=12, seconds=600, events_per_second=20)
+    share = len(log) // len(WORKER_STEPS)
     for number, step in enumerate(WORKER_STEPS):
-        worker = rig.start("worker", step, 1 if step == "claimed" else 2 + number % 3)
-        assert worker.wait(60) == -signal.SIGKILL, worker.rig_log.read_text()
+        # Each of the two partitions has something to commit, so every step is taken twice at least.
+        rig.publish(log[number * share : (number + 1) * share]).join(60)
+        worker = rig.start("worker", step, 1 + number % 2)
+        assert worker.wait(90) == -signal.SIGKILL, worker.rig_log.read_text()
+    rig.publish(log[len(WORKER_STEPS) * share :]).join(60)
     rig.start("worker")
-    publishing.join(120)
     rig.wait_for_worker()
     assert rig.published_rows() == plain_fold(log, rig.settings)
 
