@@ -189,6 +189,48 @@ def migrate(settings: Settings) -> None:
 
 @commands.command()
 @click.pass_obj
+def users(settings: Settings) -> None:
+    """Make ClickHouse's three users, or set their rights and passwords again.
+
+    The passwords come from LIQUIDATIONS_MIGRATE_PASSWORD, LIQUIDATIONS_WRITE_PASSWORD and LIQUIDATIONS_READ_PASSWORD.
+    """
+    from pipeline.warehouse.client import connect
+    from pipeline.warehouse.users import Passwords, apply_users
+
+    passwords = Passwords.from_environment()
+    client = connect(settings.clickhouse_url, *_login(settings))
+    try:
+        for name in apply_users(client, passwords):
+            click.echo(f"{name}: ready")
+    finally:
+        client.close()
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def status(settings: Settings, as_json: bool) -> None:
+    """Show how far worker and sink are behind: records of each topic that they have not committed."""
+    from pipeline.topics import EVENTS, SINK_TOPICS
+    from pipeline.warehouse.lag import group_lag
+
+    behind = {
+        group: {
+            name: sum(lag for (topic, _), lag in group_lag(settings, group, topics).items() if topic == name)
+            for name in [topic.name for topic in topics]
+        }
+        for group, topics in {"worker": [EVENTS], "sink": list(SINK_TOPICS)}.items()
+    }
+    if as_json:
+        click.echo(json.dumps(behind))
+        return
+    for group, by_topic in behind.items():
+        for name, lag in by_topic.items():
+            click.echo(f"{group:8} {name:14} {lag:>12,} behind")
+
+
+@commands.command()
+@click.pass_obj
 def worker(settings: Settings) -> None:
     """Fold the events topic into bars and coverage, together with any other workers."""
     from pipeline.logs import configure_logs

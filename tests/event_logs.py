@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
@@ -140,11 +141,11 @@ class Published:
 
 
 def run(log: list[Record], cuts: list[int] | None = None, restart: bool = False) -> tuple[Published, PartitionState]:
-    """Fold `log` cut at `cuts` with a checkpoint at each; with `restart`, go on from the checkpoint's cells each time."""
+    """Fold `log` cut at `cuts` with a checkpoint at each; with `restart`, go on from its cells each time."""
     published = Published({}, {}, {}, {})
     state = PartitionState()
     edges = sorted({0, len(log), *(cut for cut in cuts or () if cut <= len(log))})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         fold(state, batch(log[begin:end], begin), PARAMETERS)
         published.add(take(state, PARAMETERS))
         if restart:

@@ -221,8 +221,8 @@ class Rig:
         client = connect(self.settings.clickhouse_url)
         try:
             bars = client.query(
-                "SELECT exchange, symbol, asset, toUnixTimestamp64Milli(start) AS start, long_usd, short_usd, long_count,"
-                " short_count, largest_usd, price_low, price_high, late_count, closed, coverage, revision"
+                "SELECT exchange, symbol, asset, toUnixTimestamp64Milli(start) AS start, long_usd, short_usd,"
+                " long_count, short_count, largest_usd, price_low, price_high, late_count, closed, coverage, revision"
                 " FROM liquidations.bars_1m ORDER BY exchange, symbol, start"
             )
             coverage = client.query(

@@ -1,7 +1,7 @@
 """Run a worker or a sink that kills itself at one of its own steps: `self_stopping.py worker|sink [STEP COUNT]`.
 
-The settings come from the environment as for the product. With a step, the process ends by SIGKILL, as a power cut would
-end it, when that step is taken for the COUNT-th time.
+The settings come from the environment as for the product. With a step, the process ends by SIGKILL,
+as a power cut would end it, when that step is taken for the COUNT-th time.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from pipeline.settings import Settings
 from pipeline.topics import TOPICS, Topic, topic_name
 
 _TIMEOUT_S = 10.0
+_LOOK_AGAIN_S = 0.05
 
 
 class BrokerUnreachableError(OperationError):
@@ -52,6 +54,7 @@ def create_topics(settings: Settings, timeout_s: float = _TIMEOUT_S) -> TopicsRe
         _refuse_other_partitions(wanted, existing, settings)
         missing = [name for name in wanted if name not in existing]
         _create(admin, {name: wanted[name] for name in missing}, settings, timeout_s)
+        _wait_until_known(admin, missing, timeout_s)
         corrected = _correct(admin, {name: wanted[name] for name in existing}, timeout_s)
     except KafkaException as error:
         raise _unreachable(settings.bootstrap_servers, timeout_s) from error
@@ -104,6 +107,18 @@ def _create(admin: AdminClient, missing: Mapping[str, Topic], settings: Settings
             if cause.retriable() or cause.code() in _NO_ANSWER:
                 raise
             raise TopicMismatchError(f"the broker refuses topic {name}: {cause.str()}") from error
+
+
+def _wait_until_known(admin: AdminClient, created: list[str], timeout_s: float) -> None:
+    """Return when the broker names the new topics to clients, which takes a moment after it has made them."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        known = admin.list_topics(timeout=timeout_s).topics
+        if all(name in known and known[name].partitions for name in created):
+            return
+        if time.monotonic() > deadline:
+            raise TopicMismatchError(f"the broker made {', '.join(created)} and does not show them")
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _correct(admin: AdminClient, existing: Mapping[str, Topic], timeout_s: float) -> list[str]:

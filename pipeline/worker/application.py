@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
@@ -45,8 +47,9 @@ class Raw(faust.Schema):  # type: ignore[type-arg]
 class Worker:
     """The agent over the events topic, and the partitions it holds."""
 
-    def __init__(self, settings: Settings, codec: Codec, observe: Observe) -> None:
+    def __init__(self, settings: Settings, codec: Codec, observe: Observe, folder: Path) -> None:
         self._settings = settings
+        self._folder = folder
         self._codec = codec
         self._observe = observe
         self._parameters = WindowParameters(settings.lateness_ms, settings.correction_ms, settings.behind_ms)
@@ -83,7 +86,7 @@ class Worker:
             autodiscover=False,
             loghandlers=[],
             logging_config={"version": 1, "disable_existing_loggers": False},
-            datadir="build/faust",
+            datadir=str(self._folder),
         )
         topic = app.topic(self._events, schema=Raw(), acks=True, partitions=settings.partitions)
         app.agent(topic, name="bars", concurrency=1)(self._consume)
@@ -182,14 +185,16 @@ def run_worker(settings: Settings, codec: Codec, observe: Observe = lambda _step
     """
     # The heap holds many long-lived tuples and few cycles: collect rarely.
     gc.set_threshold(200_000, 20, 20)
-    worker = Worker(settings, codec, observe)
-    runner = faust.Worker(worker.app, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
-    runner.spinner = None
     code = 0
-    try:
-        runner.execute_from_commandline()
-    except SystemExit as stopped:
-        code = stopped.code if isinstance(stopped.code, int) else 1
+    # Faust wants a folder, and keeps nothing in it that we would miss.
+    with TemporaryDirectory(prefix="liquidations-worker-") as folder:
+        worker = Worker(settings, codec, observe, Path(folder))
+        runner = faust.Worker(worker.app, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
+        runner.spinner = None
+        try:
+            runner.execute_from_commandline()
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else 1
     if worker.failure is not None:
         raise worker.failure
     if code:

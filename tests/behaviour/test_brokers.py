@@ -86,9 +86,7 @@ def test_embedded_broker_dies_with_a_killed_parent(tmp_path):
         "broker = EmbeddedBroker(Path(sys.argv[1])); broker.start()\n"
         "print(broker.bootstrap_servers, flush=True); time.sleep(600)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as parent:
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
         address = parent.stdout.readline().strip()
         assert answers(address)
         os.kill(parent.pid, signal.SIGKILL)
