@@ -21,10 +21,10 @@ ON liquidations_data.* TO liquidations_migrate
 GRANT CREATE DATABASE, CREATE VIEW, ALTER VIEW, DROP VIEW, SHOW, SELECT ON liquidations.* TO liquidations_migrate
 
 -- next statement
-GRANT TABLE ENGINE ON ReplacingMergeTree, TABLE ENGINE ON AggregatingMergeTree TO liquidations_migrate
+GRANT TABLE ENGINE ON ReplacingMergeTree, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Null TO liquidations_migrate
 
 -- next statement
--- liquidations_write is the sink's: it adds rows and can neither read nor change any.
+-- liquidations_write is the sink's: it adds rows, by the tables' entrances, and can neither read nor change any.
 CREATE USER IF NOT EXISTS liquidations_write IDENTIFIED WITH sha256_password BY {write_password:String}
 
 -- next statement
@@ -35,13 +35,13 @@ REVOKE ALL ON *.* FROM liquidations_write
 
 -- next statement
 GRANT
-    INSERT ON liquidations_data.events,
-    INSERT ON liquidations_data.candles,
-    INSERT ON liquidations_data.metrics,
-    INSERT ON liquidations_data.bars,
-    INSERT ON liquidations_data.coverage,
-    INSERT ON liquidations_data.tallies,
-    INSERT ON liquidations_data.dead_letters
+    INSERT ON liquidations_data.events_in,
+    INSERT ON liquidations_data.candles_in,
+    INSERT ON liquidations_data.metrics_in,
+    INSERT ON liquidations_data.bars_in,
+    INSERT ON liquidations_data.coverage_in,
+    INSERT ON liquidations_data.tallies_in,
+    INSERT ON liquidations_data.dead_letters_in
 TO liquidations_write
 
 -- next statement

@@ -22,10 +22,11 @@ TABLES: Mapping[str, str] = {
 }
 # Records that are read from these topics by others and have no table.
 WITHOUT_TABLE = frozenset({"heartbeat", "frame"})
+REVISED = frozenset({"candle", "bar", "coverage", "tally"})
 
-# Written behind every body and read as a column of its own, `body_end`, which each table checks. A body that is cut
-# short or too long shifts what is read there, so that a block with one is refused as a whole, whatever its neighbours
-# make of the rest.
+# Written behind every body and read as a column of its own, `body_end`, which the table that takes the inserts checks.
+# A body that is cut short or too long shifts what is read there, so that a block with one is refused as a whole,
+# whatever its neighbours make of the rest.
 BODY_END = b"body end"
 _BODY_END_FIELD = {"name": "body_end", "type": {"type": "fixed", "name": "BodyEnd", "size": len(BODY_END)}}
 
@@ -51,11 +52,20 @@ class Message(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the records of one schema go: a table, its columns, and the schema of a body with its end."""
+    """Where the records of one schema go: a table, its columns, and the schema of a body with its end.
+
+    `is_revised` tells that one block may hold many revisions of a row.
+    """
 
     table: str
     columns: tuple[str, ...]
     document: Mapping[str, Any]
+    is_revised: bool
+
+    @property
+    def entrance(self) -> str:
+        """Return the full name of the table that takes the inserts: it keeps nothing and passes the rows on."""
+        return f"{DATABASE}.{self.table}_in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +104,10 @@ def targets(codec: Codec) -> dict[bytes, Target | None]:
         elif schema.name in TABLES:
             fields = [*schema.document["fields"], _BODY_END_FIELD]
             found[header] = Target(
-                table=f"{DATABASE}.{TABLES[schema.name]}",
+                table=TABLES[schema.name],
                 columns=tuple(field["name"] for field in fields),
                 document={**schema.document, "fields": fields},
+                is_revised=schema.name in REVISED,
             )
     return found
 

@@ -18,6 +18,8 @@ INSERT_SETTINGS = {
     "async_insert": 0,
     # A replay may bring years at once; by default more than 100 partitions are refused.
     "max_partitions_per_insert_block": 0,
+    # A view that cannot pass a block on must fail the insert.
+    "materialized_views_ignore_errors": 0,
 }
 # More well-formed records of one block than this cannot all be bad: then it is the tables that do not fit.
 MOST_REFUSALS = 100
@@ -26,15 +28,18 @@ MOST_REFUSALS = 100
 def insert_block(client: Client, block: Block) -> None:
     """Insert a block as one part per month, all of it or nothing of a month.
 
+    Sorting out repeated rows before they are written pays where a block holds many revisions of a row, and costs a
+    fifth of the insert where it does not.
+
     Raises `RecordsRefusedError`, `AwayError`, or `WarehouseError` for what waiting does not cure.
     """
     try:
         client.raw_insert(
-            block.target.table,
+            block.target.entrance,
             column_names=block.target.columns,
             insert_block=avro_container(block),
             fmt="Avro",
-            settings=INSERT_SETTINGS,
+            settings={**INSERT_SETTINGS, "optimize_on_insert": int(block.target.is_revised)},
         )
     except (ClickHouseError, OSError) as error:
         raise insert_failure(error) from error

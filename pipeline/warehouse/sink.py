@@ -241,7 +241,7 @@ class _Sink:
         for block in grouped.blocks:
             refusals = insert_or_refuse(block, self._insert, self._codec)
             refused += refusals
-            rows[block.target.table.partition(".")[2]] += len(block.messages) - len(refusals)
+            rows[block.target.table] += len(block.messages) - len(refusals)
             self._observe(f"inserted {block.target.table}")
         if refused:
             self._publish(refused)

@@ -83,7 +83,7 @@ class Sink:
         settings, observe, client = self._arguments
         try:
             self.counts = run_sink(settings, CODEC, self._stop, observe, client)
-        except BaseException as error:  # noqa: BLE001 - raised again in the test's thread
+        except BaseException as error:
             self.error = error
 
     def join(self) -> None:
@@ -237,8 +237,8 @@ class HaltedError(Exception):
 
 STEPS = [
     "grouped",
-    "inserted liquidations_data.events",
-    "inserted liquidations_data.bars",
+    "inserted events",
+    "inserted bars",
     "published dead letters",
     "before commit",
     "committed",
@@ -327,7 +327,7 @@ def test_a_sink_stops_while_clickhouse_is_away(settings, warehouse):
 
 
 def test_a_missing_table_stops_the_sink_with_nothing_committed(settings, warehouse):
-    warehouse.command("DROP TABLE liquidations_data.bars")
+    warehouse.command("DROP TABLE liquidations_data.bars_in")
     publish(settings, BARS, [bar()])
 
     with running(settings) as sink:

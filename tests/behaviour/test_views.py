@@ -228,7 +228,7 @@ def test_a_replaced_reading_of_an_event_never_shows_through_a_filter(client, cod
 
 @pytest.mark.parametrize(("view", "span"), [("bars_5m", 5 * MINUTE), ("bars_1h", HOUR), ("bars_1d", 24 * HOUR)])
 def test_larger_bars_are_exact_sums(client, codec, view, span):
-    dice = random.Random(span)  # noqa: S311 - amounts, not secrets
+    dice = random.Random(span)
     bars = []
     for minute, symbol in itertools.product(range(0, 1_800, 7), ("BTCUSDT", "BTCUSD")):
         micros = [dice.randint(0, 10**15), dice.randint(0, 10**15)]

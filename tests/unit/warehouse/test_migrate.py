@@ -101,8 +101,8 @@ def test_wrong_names_gaps_and_doubles_are_refused(folder, name):
 
 
 def test_a_statement_that_fails_is_named_and_can_be_tried_again(empty, folder):
-    (folder / "0003_third.sql").write_text("INSERT INTO one.t VALUES ('a')\n-- next statement\nCREATE TABLE")
-    with pytest.raises(MigrationError, match=r"refuses 0003_third.sql, statement 2: Syntax error"):
+    (folder / "0003_third.sql").write_text("INSERT INTO one.t VALUES ('a')\n-- next statement\nDROP TABLE one.nosuch")
+    with pytest.raises(MigrationError, match=r"refuses 0003_third.sql, statement 2: .*nosuch"):
         migrate(empty, folder)
     assert [m.version for m in status(empty, folder).pending] == [3]
 
@@ -129,7 +129,8 @@ def test_every_table_view_and_column_has_a_comment(empty):
     without = empty.query(
         "SELECT database, name, '' FROM system.tables WHERE startsWith(database, 'liquidations') AND comment = ''"
         " UNION ALL SELECT database, table, name FROM system.columns"
-        " WHERE startsWith(database, 'liquidations') AND comment = '' AND table != 'symbols_of_events'"
+        " WHERE startsWith(database, 'liquidations') AND comment = '' AND table NOT IN"
+        " (SELECT name FROM system.tables WHERE engine = 'MaterializedView')"
     ).result_rows
 
     assert without == []
