@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from unit.warehouse.rows import liquidation, store
@@ -104,3 +106,55 @@ def test_a_folder_that_another_process_uses(tmp_path):
         "",
     )
     assert subprocess.run([sys.executable, "-c", TRY, url], capture_output=True, check=True).stdout == b""
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A server that answers every query with one refusal."""
+
+    status, code, text = 503, "", "busy"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        body = self.text.encode()
+        self.send_response(self.status)
+        if self.code:
+            self.send_header("X-ClickHouse-Exception-Code", self.code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text", "message"),
+    [
+        (503, "", "<html>busy</html>", "ClickHouse does not answer at http://127.0.0.1:{port}: is it running?"),
+        (200, "", "hello", "ClickHouse does not answer at http://127.0.0.1:{port}: is it running?"),
+        (
+            403,
+            "516",
+            "Code: 516. DB::Exception: reader: Authentication failed. (AUTHENTICATION_FAILED) (version 26.9.2.1 (build))",
+            "ClickHouse at http://127.0.0.1:{port} refuses: reader: Authentication failed",
+        ),
+    ],
+)
+def test_servers_that_refuse_are_quoted_in_one_line(status, code, text, message):
+    handler = type("Handler", (Answering,), {"status": status, "code": code, "text": text})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        port = server.server_address[1]
+        try:
+            with pytest.raises(WarehouseError) as raised:
+                connect(f"http://reader:secret-word@127.0.0.1:{port}")
+        finally:
+            server.shutdown()
+
+    assert str(raised.value).startswith(message.format(port=port))
+    assert "\n" not in str(raised.value)
+    assert "secret-word" not in str(raised.value)
+    assert "version" not in str(raised.value)
