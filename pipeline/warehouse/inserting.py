@@ -18,8 +18,6 @@ INSERT_SETTINGS = {
     "async_insert": 0,
     # A replay may bring years at once; by default more than 100 partitions are refused.
     "max_partitions_per_insert_block": 0,
-    # A view that cannot pass a block on must fail the insert.
-    "materialized_views_ignore_errors": 0,
 }
 # More well-formed records of one block than this cannot all be bad: then it is the tables that do not fit.
 MOST_REFUSALS = 100
