@@ -45,7 +45,7 @@ LEAD_IN_S = 5
 CONTRACTS = 500
 PREFIX = "live-"
 
-_POLL_S = 0.03
+_POLL_S = 0.1
 _SLICE_S = 0.01
 _READY_TIMEOUT_S = 60.0
 _DRAIN_TIMEOUT_S = 30.0
@@ -119,7 +119,7 @@ Poll = tuple[float, dict[str, int], dict[BarKey, int]]
 def append_on_time(settings: Settings, schedule_path: Path) -> None:
     """Append events and heartbeats when they are due, then write down when each was appended."""
     codec = Codec()
-    randomness = random.Random(3)  # noqa: S311 - a market, not a secret
+    randomness = random.Random(3)
     market = contracts(CONTRACTS)
     topic = topic_name(EVENTS, settings.topic_prefix)
     producer = Producer(producer_config(settings, "bench"))

@@ -69,7 +69,7 @@ class Log:
 
 def contracts(count: int, listings: int = len(EXCHANGES), seed: int = 7) -> list[Contract]:
     """Return `count` contracts: each asset is listed on `listings` exchanges, the last one on what is left."""
-    randomness = random.Random(seed)  # noqa: S311 - a market, not a secret
+    randomness = random.Random(seed)
     prices = [round(10 ** randomness.uniform(-2, 4.5), 4) for _ in range(-(-count // listings))]
     return [
         Contract(EXCHANGES[i % len(EXCHANGES)], f"A{i // listings:04d}", prices[i // listings]) for i in range(count)
@@ -130,7 +130,7 @@ def build_log(
 ) -> Log:
     """Return a log of `records` liquidations, closing ones included, beside the warm-up and the heartbeats."""
     codec = Codec()
-    randomness = random.Random(seed)  # noqa: S311 - a market, not a secret
+    randomness = random.Random(seed)
     market = contracts(contract_count, listings)
     number = 0
 

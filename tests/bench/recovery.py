@@ -95,7 +95,7 @@ def _minute_ms(number: int) -> int:
 def _new_events(number: int) -> list[LogRecord]:
     """Return one event of each of 1,000 contracts, in a minute that no event was in."""
     codec = Codec()
-    randomness = random.Random(number)  # noqa: S311 - a market, not a secret
+    randomness = random.Random(number)
     minute_ms = _minute_ms(number)
     records = [LogRecord(None, codec.encode(beat)) for beat in heartbeats(minute_ms)]
     for i, contract in enumerate(contracts(ASSETS, listings=1)[:1_000]):

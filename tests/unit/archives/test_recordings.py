@@ -83,7 +83,7 @@ def test_a_bad_line_is_a_frame_that_is_refused(tmp_path):
 
 
 def test_files_are_merged_by_time_in_any_order_of_the_arguments(tmp_path):
-    times = random.Random(5)  # noqa: S311 - the same frames each time
+    times = random.Random(5)
     paths = []
     for name in "cab":
         moments = sorted(times.choices(range(40), k=60))
@@ -183,7 +183,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
 
 @pytest.mark.parametrize("packing", ["gzip", "zstd"])
 def test_a_file_cut_short_gives_what_it_has_and_says_so(tmp_path, packing):
-    noise = random.Random(3)  # noqa: S311 - the same bytes each time
+    noise = random.Random(3)
     frames = [frame(number, payload=noise.randbytes(1000)) for number in range(2000)]
     content = PACKINGS[packing](recording(frames))
     path = tmp_path / "r.jsonl"
