@@ -13,7 +13,9 @@ RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 PEERS := $(BENCH_VENV)/.peers
 
-INSTALL := $(BIN)/uv pip install --quiet --require-hashes
+# Every test and every demo starts several processes; compiling their imports each time would take longer than the rest.
+INSTALL := $(BIN)/uv pip install --quiet --require-hashes --compile-bytecode
+unexport PYTHONDONTWRITEBYTECODE
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
 

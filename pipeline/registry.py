@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
-
 from pipeline.codec import Codec, load_schemas
 from pipeline.errors import OperationError
 from pipeline.settings import Settings
@@ -29,6 +26,10 @@ def registry_ids(url: str) -> dict[str, int]:
     The subject is the record's full name (`liquidations.Bar`), whatever topic it travels on, and the versions are
     registered in their order.
     """
+    # The client brings an HTTP stack of its own, which only those wait for who ask for a registry.
+    from confluent_kafka.schema_registry import Schema, SchemaRegistryClient  # noqa: PLC0415
+    from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415
+
     ids = {}
     client = SchemaRegistryClient({"url": url, "timeout": _TIMEOUT_S, "max.retries": 1})
     for key, schema in sorted(load_schemas().items(), key=lambda item: (item[1].name, item[1].version)):
