@@ -17,7 +17,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -57,15 +56,14 @@ class Checkpoint:
 def take(state: PartitionState, parameters: WindowParameters) -> Checkpoint:
     """Return everything that changed since the last call, and mark it as taken."""
     bars = [bar.fields() for bar in state.changed_bars]
-    tallies = [_tally(key, state.tallies[key]) for key in sorted(state.changed_tallies)]
     cells: list[tuple[bytes, bytes | None]] = [*_bar_cells(state), *_tally_cells(state), *_id_cells(state)]
     cells.append((PARTITION_KEY, _partition_value(state, parameters)))
     for bar in state.changed_bars:
         bar.changed = False
     state.changed_bars = []
     state.changed_tallies = set()
-    state.tallies = {key: counts for key, counts in state.tallies.items() if key[0] == state.tally_minute}
     coverage, state.settled_coverage = state.settled_coverage, []
+    tallies, state.settled_tallies = state.settled_tallies, []
     return Checkpoint(bars, coverage, tallies, cells, state.offset)
 
 
@@ -102,30 +100,36 @@ def _bar_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _tally_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
-    changed = {asset for minute, asset, _ in state.changed_tallies if minute == state.tally_minute}
-    by_asset: dict[str, dict[str, tuple[int, ...]]] = {asset: {} for asset in sorted(changed)}
-    for (minute, asset, exchange), counts in state.tallies.items():
-        if minute == state.tally_minute and asset in changed:
-            by_asset[asset][exchange] = astuple(counts)
+    by_asset: dict[str, dict[str, list[int]]] = {asset: {} for asset in sorted(state.changed_tallies)}
+    for (asset, exchange), counts in state.tallies.items():
+        if asset in by_asset:
+            by_asset[asset][exchange] = [counts.events, counts.duplicates, counts.late, counts.too_late]
     for asset, by_exchange in by_asset.items():
         yield f"tally/{asset}".encode(), orjson.dumps([state.tally_minute, by_exchange])
 
 
 def _id_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
-    fresh = [(start, event_id) for start, minute in sorted(state.minutes.items()) for event_id in minute.fresh]
-    for minute in state.minutes.values():
-        minute.fresh = []
-    for part, chunk in enumerate(_chunks(fresh)):
+    for part, chunk in enumerate(_chunks(state)):
         state.id_chunks[state.offset, part] = max(start for start, _ in chunk)
-        yield _ids_key(state.offset, part), _ids_value(chunk)
+        yield _ids_key(state.offset, part), b"".join(_ids_value(chunk))
     for offset, part in [key for key, newest in state.id_chunks.items() if newest not in state.minutes]:
         del state.id_chunks[offset, part]
         yield _ids_key(offset, part), None
 
 
-def _chunks(fresh: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    rest = iter(fresh)
-    while chunk := list(islice(rest, _IDS_PER_CHUNK)):
+def _chunks(state: PartitionState) -> Iterator[list[tuple[int, list[bytes]]]]:
+    """Yield the fresh ids by minute, in pieces of at most `_IDS_PER_CHUNK`, and take them as written."""
+    chunk: list[tuple[int, list[bytes]]] = []
+    room = _IDS_PER_CHUNK
+    for start, minute in sorted(state.minutes.items()):
+        fresh, minute.fresh = minute.fresh, []
+        while fresh:
+            chunk.append((start, fresh[:room]))
+            fresh, room = fresh[room:], room - len(chunk[-1][1])
+            if room == 0:
+                yield chunk
+                chunk, room = [], _IDS_PER_CHUNK
+    if chunk:
         yield chunk
 
 
@@ -195,7 +199,7 @@ def _restore_tally(state: PartitionState, asset: str, found: tuple[int, dict[str
     tally_minute, by_exchange = found
     if tally_minute == state.tally_minute:
         for exchange, counts in by_exchange.items():
-            state.tallies[tally_minute, asset, exchange] = Counts(*counts)
+            state.tallies[asset, exchange] = Counts(*counts)
 
 
 def _restore_ids(state: PartitionState, value: bytes, parameters: WindowParameters) -> None:
@@ -210,11 +214,10 @@ def _restore_ids(state: PartitionState, value: bytes, parameters: WindowParamete
         position = end
 
 
-def _ids_value(chunk: list[tuple[int, bytes]]) -> bytes:
-    by_minute: dict[int, list[bytes]] = {}
-    for start, event_id in chunk:
-        by_minute.setdefault(start, []).append(event_id)
-    return b"".join(part for start, ids in by_minute.items() for part in (_CHUNK_MINUTE.pack(start, len(ids)), *ids))
+def _ids_value(chunk: list[tuple[int, list[bytes]]]) -> Iterator[bytes]:
+    for start, ids in chunk:
+        yield _CHUNK_MINUTE.pack(start, len(ids))
+        yield from ids
 
 
 def _cell_key(start: int, asset: str) -> bytes:
@@ -246,17 +249,3 @@ def _bar_values(bar: OpenBar) -> list[object]:
         bar.alive_ms,
         bar.closed,
     ]
-
-
-def _tally(key: tuple[int, str, str], counts: Counts) -> Tally:
-    start, asset, exchange = key
-    return Tally(
-        exchange=exchange,
-        asset=asset,
-        start=start,
-        events=counts.events,
-        duplicates=counts.duplicates,
-        late=counts.late,
-        too_late=counts.too_late,
-        revision=counts.events + counts.duplicates,
-    )

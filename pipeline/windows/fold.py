@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.records import COMPLETENESS_ORDER, Coverage, Heartbeat, Liquidation
+from pipeline.records import COMPLETENESS_ORDER, Coverage, Heartbeat, Liquidation, Tally
 from pipeline.windows.channels import Channel, alive_ms, hear, next_watermark
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 from pipeline.windows.state import Counts, Minute, OpenBar, PartitionState
@@ -95,11 +95,10 @@ def _fold_liquidations(state: PartitionState, rows: Iterable[LiquidationRow], pa
         if not tally_minute:
             # Before the first heartbeat the first event's own receive time stands in for the watermark.
             tally_minute = state.tally_minute = received // 1000 - received // 1000 % MINUTE_MS
-        tally_key = (tally_minute, asset, exchange)
-        counts = tallies.get(tally_key)
+        counts = tallies.get((asset, exchange))
         if counts is None:
-            counts = tallies[tally_key] = Counts()
-        changed_tallies.add(tally_key)
+            counts = tallies[asset, exchange] = Counts()
+        changed_tallies.add(asset)
 
         own = event_time - event_time % MINUTE_MS
         if own != start or minute is None:
@@ -170,9 +169,27 @@ def _fold_heartbeat(state: PartitionState, heartbeat: Heartbeat, parameters: Win
         _close(state, closed_before, now_closed_before, parameters)
     tally_minute = watermark - watermark % MINUTE_MS
     if tally_minute > state.tally_minute:
+        _settle_tallies(state)
         state.tally_minute = tally_minute
-        # A checkpoint still has to publish what changed; the rest has been published.
-        state.tallies = {key: state.tallies[key] for key in state.changed_tallies}
+
+
+def _settle_tallies(state: PartitionState) -> None:
+    """Say what was counted in the minute of the watermark that is over."""
+    state.settled_tallies.extend(
+        Tally(
+            exchange=exchange,
+            asset=asset,
+            start=state.tally_minute,
+            events=counts.events,
+            duplicates=counts.duplicates,
+            late=counts.late,
+            too_late=counts.too_late,
+            revision=counts.events + counts.duplicates,
+        )
+        for (asset, exchange), counts in sorted(state.tallies.items())
+    )
+    state.tallies = {}
+    state.changed_tallies = set()
 
 
 def _closed_before(watermark: int, parameters: WindowParameters) -> int:

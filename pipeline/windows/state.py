@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.records import COMPLETENESS_ORDER, Coverage
+from pipeline.records import COMPLETENESS_ORDER, Coverage, Tally
 from pipeline.windows.channels import Channel, ChannelKey
 from pipeline.windows.parameters import MINUTE_MS
 
@@ -99,17 +99,17 @@ class Counts:
     too_late: int = 0
 
 
-TallyKey = tuple[int, str, str]  # minute of the watermark, asset, exchange
+TallyKey = tuple[str, str]  # asset, exchange
 
 
 @dataclass(slots=True)
 class PartitionState:
     """Everything that later events can depend on.
 
-    `offset` is that of the last record folded, -1 before the first. `tallies` holds the present tally minute, and
-    older ones only until the next checkpoint has taken them. `id_chunks` names the checkpoint records that hold event
-    ids, each with the newest minute in it. `changed_*`, `expired_cells` and `settled_coverage` wait for the next
-    checkpoint.
+    `offset` is that of the last record folded, -1 before the first. `tallies` are those of the present
+    minute of the watermark. `id_chunks` names the checkpoint records that hold event
+    ids, each with the newest minute in it. `changed_*` (bars, assets with tallies), `expired_cells` and
+    `settled_*` wait for the next checkpoint.
     """
 
     offset: int = -1
@@ -120,9 +120,10 @@ class PartitionState:
     tallies: dict[TallyKey, Counts] = field(default_factory=dict)
     id_chunks: dict[tuple[int, int], int] = field(default_factory=dict)
     changed_bars: list[OpenBar] = field(default_factory=list)
-    changed_tallies: set[TallyKey] = field(default_factory=set)
+    changed_tallies: set[str] = field(default_factory=set)
     expired_cells: list[CellKey] = field(default_factory=list)
     settled_coverage: list[Coverage] = field(default_factory=list)
+    settled_tallies: list[Tally] = field(default_factory=list)
 
     def mark_changed(self, bar: OpenBar) -> None:
         """Have the next checkpoint write and publish `bar`."""

@@ -20,12 +20,11 @@ checkpoint and skips the records up to the offset it covers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from pipeline.codec import Codec
+from pipeline.codec import Codec, record_fields
 from pipeline.errors import OperationError
 from pipeline.kafka_client import KafkaUnavailableError, consumer_config, is_fenced, producer_config
 from pipeline.records import DeadLetter
@@ -123,9 +122,9 @@ class OwnedPartition:
         # Every partition hears every heartbeat and settles the same coverage; one of them says it.
         if self.partition == 0:
             for settled in checkpoint.coverage:
-                yield self._coverage, settled.exchange.encode(), encode("coverage", asdict(settled))
+                yield self._coverage, settled.exchange.encode(), encode("coverage", record_fields(settled))
         for tally in checkpoint.tallies:
-            yield self._coverage, tally.exchange.encode(), encode("tally", asdict(tally))
+            yield self._coverage, tally.exchange.encode(), encode("tally", record_fields(tally))
 
     def _produce(self, topic: str, key: bytes, value: bytes | None, partition: int) -> None:
         producer = self._live()

@@ -13,12 +13,12 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from market import MINUTE_MS, START_MS, BarKey, BarValue, LogRecord, build_log, contracts, heartbeats, liquidation
+from market import MINUTE_MS, BarKey, BarValue, LogRecord, build_log, contracts, liquidation
 from places import BenchError, append, create_topics, fresh_folder, last_lines, resident_mb, running_broker
 from race import WORKER, Finish, OutputReader, our_rows, worker_environment
 
@@ -32,6 +32,7 @@ ASSETS = 5_000
 RECORDS = 200_000
 MINUTES = 20
 APPEND_PER_S = 5_000
+NEW_EVENTS = 500
 PREFIX = "large-"
 
 _TIMEOUT_S = 120.0
@@ -58,17 +59,19 @@ def take(wanted: frozenset[str], records: int, repeats: int) -> tuple[dict[str, 
             _wait_all(reader, log.main_bars)
             resident = resident_mb(child.pid)
             peak = _peak_mb(child.pid)
-            recovered = []
+            recovered: list[float] = []
+            # Behind the closing events, in the first minute that has none.
+            minute_ms = max(key[2] for key in log.main_bars) + 3 * MINUTE_MS
             for number in range(repeats + 1):
                 if number:
                     end_child(child)
                 else:
                     _kill(child)
-                append(bootstrap, events, _new_events(number))
-                minute_ms = _minute_ms(number)
+                new = _new_events(number, minute_ms)
+                append(bootstrap, events, new.values())
                 start = time.time()
                 child = start_child(WORKER.program, worker_log, environment)
-                recovered.append(_first_bar(reader, minute_ms) - start)
+                recovered.append(_first_bar(reader, new) - start)
                 print(f"    recovered in {recovered[-1]:.2f} s", flush=True)  # noqa: T201
         except BenchError as error:
             raise BenchError(f"{error}\n{last_lines(worker_log)}") from error
@@ -87,21 +90,22 @@ def take(wanted: frozenset[str], records: int, repeats: int) -> tuple[dict[str, 
     return values, {"recovery": how}
 
 
-def _minute_ms(number: int) -> int:
-    """Return the start of the minute of the new events of recovery `number`, well behind the log's end."""
-    return START_MS + (60 + 2 * number) * MINUTE_MS
+def _new_events(number: int, minute_ms: int) -> dict[BarKey, LogRecord]:
+    """Return one event of each of 500 contracts that have none in that minute yet, by the bar that it makes.
 
-
-def _new_events(number: int) -> list[LogRecord]:
-    """Return one event of each of 1,000 contracts, in a minute that no event was in."""
+    The minute stays the same, so that every recovery finds the minutes in the state that are open to corrections.
+    """
     codec = Codec()
     randomness = random.Random(number)
-    minute_ms = _minute_ms(number)
-    records = [LogRecord(None, codec.encode(beat)) for beat in heartbeats(minute_ms)]
-    for i, contract in enumerate(contracts(ASSETS, listings=1)[:1_000]):
-        event = liquidation(contract, 10_000_000 + 10_000 * number + i, minute_ms + 1000, randomness)
-        records.append(LogRecord(event.asset.encode(), codec.encode(event)))
-    return records
+    market = contracts(ASSETS, listings=1)[number * NEW_EVENTS : (number + 1) * NEW_EVENTS]
+    events = [
+        liquidation(contract, 10_000_000 + number * NEW_EVENTS + i, minute_ms + 1000, randomness)
+        for i, contract in enumerate(market)
+    ]
+    return {
+        (event.exchange, event.symbol, minute_ms): LogRecord(event.asset.encode(), codec.encode(event))
+        for event in events
+    }
 
 
 def _wait_all(reader: OutputReader, expected: dict[BarKey, BarValue]) -> None:
@@ -113,15 +117,15 @@ def _wait_all(reader: OutputReader, expected: dict[BarKey, BarValue]) -> None:
         time.sleep(0.2)
 
 
-def _first_bar(reader: OutputReader, minute_ms: int) -> float:
-    """Return when the first bar of the minute could be read."""
+def _first_bar(reader: OutputReader, new: Collection[BarKey]) -> float:
+    """Return when the first of the new bars could be read."""
     seen = 0
     deadline = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline:
         received = reader.received
         for time_s, message in received[seen:]:
             seen += 1
-            if any(key[2] == minute_ms for key, _ in our_rows(message)):
+            if any(key in new for key, _ in our_rows(message)):
                 return time_s
         time.sleep(0.02)
     raise BenchError(f"no bar of the new events within {_TIMEOUT_S:.0f} s")

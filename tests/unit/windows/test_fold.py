@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from event_logs import BASE_MS, CHANNELS, CONTRACTS, heartbeat, liquidation, run
 
+from pipeline.windows.state import Counts
+
 
 def bar_of(log, contract=CONTRACTS[0], start=BASE_MS):
     bars, _, _ = run(log)[0].latest()
@@ -45,11 +47,16 @@ def test_a_late_event_makes_the_bar_that_was_missing():
 
 def test_an_event_after_the_time_for_corrections_is_too_late_for_its_bar_only():
     log = [heartbeat(BASE_MS + 60_000 + 5_000 + 120_000), liquidation(1), liquidation(1)]
-    published, _ = run(log)
-    bars, _, tallies = published.latest()
-    assert not bars
-    (tally,) = tallies.values()
-    assert (tally.events, tally.too_late, tally.late, tally.duplicates) == (1, 1, 0, 1)
+    published, state = run(log)
+    assert not published.bars
+    assert state.tallies == {("BTC", "binance"): Counts(events=1, duplicates=1, late=0, too_late=1)}
+
+
+def test_what_was_counted_is_said_when_the_watermark_leaves_the_minute():
+    log = [heartbeat(BASE_MS + 1_000), liquidation(1), liquidation(1), heartbeat(BASE_MS + 59_999)]
+    assert not run(log)[0].tallies
+    (tally,) = run([*log, heartbeat(BASE_MS + 60_000)])[0].latest()[2].values()
+    assert (tally.start, tally.events, tally.duplicates, tally.revision) == (BASE_MS, 1, 1, 2)
 
 
 def test_a_repetition_changes_nothing():

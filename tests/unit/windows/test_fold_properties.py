@@ -91,14 +91,15 @@ def test_nothing_is_lost_and_nothing_counted_twice(log):
         total = sums[record.exchange, record.symbol, start, record.position]
         total[0] += 1
         total[1] += record.notional_micros
-    published, _ = run(log, [7, 20, 33])
-    bars, _, tallies = published.latest()
+    published, state = run(log, [7, 20, 33])
+    bars, _, settled = published.latest()
+    tallies = [*settled.values(), *state.tallies.values()]
     found = {}
     for (exchange, symbol, start), bar in bars.items():
         for position in ("long", "short"):
             if bar[f"{position}_count"]:
                 found[exchange, symbol, start, position] = [bar[f"{position}_count"], bar[f"{position}_micros"]]
     assert found == dict(sums)
-    counted = [sum(getattr(tally, name) for tally in tallies.values()) for name in ("events", "late", "too_late")]
+    counted = [sum(getattr(tally, name) for tally in tallies) for name in ("events", "late", "too_late")]
     assert counted == [events, late, too_late]
-    assert sum(tally.events + tally.duplicates for tally in tallies.values()) == events + duplicates
+    assert sum(tally.events + tally.duplicates for tally in tallies) == events + duplicates
