@@ -147,14 +147,15 @@ def sql(settings: Settings, query: str, data: Path, output_format: str, clickhou
 @click.option("--list-instruments", is_flag=True, help="Print the contracts instead, for `replay --instruments`.")
 def simulate(seed: int, hours: float, list_instruments: bool) -> None:
     """Print a simulated market as a recording: frames, one JSON document a line."""
-    from pipeline.embedded.simulator import frame_json, instruments, simulate
+    from pipeline.embedded.simulator import instruments, simulate
+    from pipeline.feeds.frame_lines import line_of_frame
 
     if list_instruments:
         for instrument in instruments():
             click.echo(json.dumps(asdict(instrument)))
         return
     for frame in simulate(seed, hours):
-        click.echo(frame_json(frame))
+        sys.stdout.buffer.write(line_of_frame(frame))
 
 
 @commands.command()

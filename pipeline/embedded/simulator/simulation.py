@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from random import Random
 
-import orjson
 
 from pipeline.embedded.simulator import market, messages
 from pipeline.embedded.simulator.contracts import Contract, contracts
@@ -58,22 +56,6 @@ def simulate_with_truth(
     if seconds < 60:  # noqa: PLR2004 - a minute
         raise ValueError(f"{hours} hours are too short to simulate, take at least one minute")
     return _simulate(seed, seconds, start_ms)
-
-
-def frame_json(frame: Frame) -> str:
-    """Return a frame as one line of a recording: JSON, the payload as text, or in base64 if it is none."""
-    document: dict[str, str | int] = {
-        "exchange": frame.exchange,
-        "channel": frame.channel,
-        "connection": frame.connection,
-        "sequence": frame.sequence,
-        "received_time": frame.received_time,
-    }
-    try:
-        document["payload"] = frame.payload.decode()
-    except UnicodeDecodeError:
-        document["payload_base64"] = b64encode(frame.payload).decode()
-    return orjson.dumps(document).decode()
 
 
 def _simulate(seed: int, seconds: int, start_ms: int) -> Iterator[tuple[Frame, tuple[Truth, ...]]]:

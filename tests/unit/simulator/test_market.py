@@ -13,8 +13,9 @@ from statistics import median
 import orjson
 import pytest
 
-from pipeline.embedded.simulator import START_MS, frame_json, instruments, ledger, simulate, simulate_with_truth
+from pipeline.embedded.simulator import START_MS, instruments, ledger, simulate, simulate_with_truth
 from pipeline.embedded.simulator.market import crash_of
+from pipeline.feeds.frame_lines import line_of_frame
 
 # Of the recording of seed 7 over half an hour. It changes only when the simulated market is changed on purpose.
 HALF_AN_HOUR_SHA256 = "23c364a25d6882ea7dce1ebb6ef03d7d5e67742f5c822a180c3be721d96a696b"
@@ -23,7 +24,7 @@ HALF_AN_HOUR_SHA256 = "23c364a25d6882ea7dce1ebb6ef03d7d5e67742f5c822a180c3be721d
 def digest(seed: int, hours: float = 0.5) -> str:
     found = sha256()
     for frame in simulate(seed, hours):
-        found.update(frame_json(frame).encode() + b"\n")
+        found.update(line_of_frame(frame))
     return found.hexdigest()
 
 
@@ -44,9 +45,10 @@ def test_the_same_seed_gives_the_same_bytes_on_every_machine():
 def test_the_bytes_do_not_depend_on_the_process():
     code = (
         "from hashlib import sha256\n"
-        "from pipeline.embedded.simulator import simulate, frame_json\n"
-        "lines = ''.join(frame_json(frame) + chr(10) for frame in simulate(7, 0.5))\n"
-        "print(sha256(lines.encode()).hexdigest())"
+        "from pipeline.embedded.simulator import simulate\n"
+        "from pipeline.feeds.frame_lines import line_of_frame\n"
+        "lines = b''.join(line_of_frame(frame) for frame in simulate(7, 0.5))\n"
+        "print(sha256(lines).hexdigest())"
     )
     environment = os.environ | {"PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.embedded.simulator import Truth, frame_json, instruments, ledger, simulate_with_truth
+from pipeline.embedded.simulator import Truth, instruments, ledger, simulate_with_truth
 from pipeline.embedded.simulator.contracts import contracts
 from pipeline.embedded.simulator.messages import decimal_text, short_text
 from pipeline.feeds import map_frame
+from pipeline.feeds.frame_lines import line_of_frame
 from pipeline.records import DeadLetter, Frame, Liquidation
 
 REASONS = {
@@ -92,8 +93,8 @@ def test_value_is_exact_half_to_even(contract, price_steps, quantity_steps):
 
 def test_a_line_of_a_recording():
     frame = Frame("okx", "SWAP", "okx-1", 3, 1_789_538_400_000_123, '{"s":"牛"}\n'.encode())
-    line = frame_json(frame)
-    assert "\n" not in line
+    line = line_of_frame(frame)
+    assert line.count(b"\n") == 1
     assert orjson.loads(line) == {
         "exchange": "okx",
         "channel": "SWAP",
@@ -106,6 +107,6 @@ def test_a_line_of_a_recording():
 
 def test_bytes_that_are_no_text_go_as_base64():
     frame = Frame("htx", "swap", "htx-1", 0, 1, b"\x1f\x8b\xff")
-    document = orjson.loads(frame_json(frame))
+    document = orjson.loads(line_of_frame(frame))
     assert "payload" not in document
     assert base64.b64decode(document["payload_base64"]) == b"\x1f\x8b\xff"
