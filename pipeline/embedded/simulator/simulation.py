@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-
 from pipeline.embedded.simulator import market, messages
 from pipeline.embedded.simulator.contracts import Contract, contracts
 from pipeline.embedded.simulator.market import Closure
