@@ -89,7 +89,7 @@ def _mapped(exchange: str, number: int, line: bytes, instruments: Instruments) -
             raise RefusedError("other_exchange", f"a frame of {shown(frame.exchange)} among those of {exchange}")
         return map_frame(frame, instruments)
     pushed_ms = _push_time_ms(document)
-    frame = Frame(exchange, _CHANNEL, _CONNECTION, number, 1000 * (pushed_ms or EARLIEST_MS), line)
+    frame = Frame(exchange, _CHANNEL, _CONNECTION, number, 1000 * (pushed_ms or LATEST_MS - 1), line)
     mapped = map_frame(frame, instruments)
     return mapped if pushed_ms is not None else map(_received_when_it_happened, mapped)
 

@@ -197,7 +197,8 @@ class _Sink:
 
     def _flush(self, stop: threading.Event) -> None:
         """Write what is held, waiting for ClickHouse if need be; give up only when told to stop or at a rebalance."""
-        retry_s, paused_at = _FIRST_RETRY_S, 0.0
+        # The interval runs from start to start: what a flush takes is no reason to wait longer for the next one.
+        began, retry_s, paused_at = time.monotonic(), _FIRST_RETRY_S, 0.0
         while True:
             try:
                 self._write()
@@ -215,7 +216,7 @@ class _Sink:
                     self._consumer.resume(self._consumer.assignment())
                     _log.info("sink_resumed", away_s=round(time.monotonic() - paused_at, 1))
                 break
-        self._flushed_at = time.monotonic()
+        self._flushed_at = began
 
     def _wait(self, stop: threading.Event, wait_s: float) -> bool:
         """Stay a member of the group for `wait_s`; return whether there is still something to write and a reason to."""

@@ -49,10 +49,10 @@ PREFIX = "live-"
 _POLL_S = 0.1
 _LOOK = """
 SELECT '' AS exchange, asset AS name, toInt64(0) AS start, max(source.sequence) AS place
-FROM liquidations_data.events GROUP BY asset
+FROM liquidations_data.events WHERE event_time >= now64(3) - toIntervalSecond(40) GROUP BY asset
 UNION ALL
 SELECT exchange, symbol, toUnixTimestamp64Milli(start), max(long_count + short_count)
-FROM liquidations_data.bars GROUP BY exchange, symbol, start
+FROM liquidations_data.bars WHERE start >= now64(3) - toIntervalSecond(100) GROUP BY exchange, symbol, start
 """
 _SLICE_S = 0.01
 _READY_TIMEOUT_S = 60.0
@@ -177,16 +177,16 @@ def _poll_until_drained(client: Client, schedule_path: Path, alive: Callable[[],
     deadline = time.monotonic() + _READY_TIMEOUT_S + total / 10_000 + SECONDS + LEAD_IN_S + _DRAIN_TIMEOUT_S
     polls: list[Poll] = []
     last_of_asset: dict[str, int] = {}
+    seen_events: dict[str, int] = {}
+    seen_bars: dict[BarKey, int] = {}
     while True:
-        seen_events: dict[str, int] = {}
-        seen_bars: dict[BarKey, int] = {}
         for exchange, name, start, place in client.query(_LOOK).result_rows:
             if exchange:
                 seen_bars[exchange, name, start] = place
             else:
                 seen_events[name] = place
         now = time.time()
-        polls.append((now, seen_events, seen_bars))
+        polls.append((now, dict(seen_events), dict(seen_bars)))
         if not last_of_asset and schedule_path.exists():
             last_of_asset = {asset: number for number, (asset, _, _) in enumerate(read_sent(schedule_path))}
         if last_of_asset and seen_events == last_of_asset and sum(seen_bars.values()) >= total:
