@@ -38,8 +38,13 @@ from pipeline.warehouse.migrate import migrate, status
 from pipeline.warehouse.sink import run_sink
 
 EMBEDDED_PARTITIONS = 2
+_INSERT_INTERVAL_MS = 1_000
+_COMMIT_INTERVAL_MS = 500
+# The embedded broker reads a few hundred batches a second, however small they are.
+_LINGER_MS = 500
 _LOOK_EVERY_S = 0.4
 _SINK_PATIENCE_S = 60.0
+_WORKER_PATIENCE_S = 1.0
 # With nothing moving for this long something is broken that did not say so.
 _STALL_S = 120.0
 
@@ -110,7 +115,7 @@ def run_pipeline(
         replayed = replay(
             items,
             instruments,
-            Publisher(run, codec),
+            Publisher(run, codec, _LINGER_MS),
             run.lateness_ms,
             lambda counts: look.sometimes("publishing", counts),
         )
@@ -125,6 +130,9 @@ def _settings_of_run(settings: Settings, data: Path, servers: Servers) -> Settin
     changes: dict[str, object] = {
         "topic_prefix": f"{settings.topic_prefix}replay-{token_hex(4)}-",
         "clickhouse_url": servers.clickhouse_url or clickhouse_folder(data),
+        # Nobody waits for single rows here: larger blocks and transactions leave more time for the rest.
+        "insert_interval_ms": max(settings.insert_interval_ms, _INSERT_INTERVAL_MS),
+        "commit_interval_ms": max(settings.commit_interval_ms, _COMMIT_INTERVAL_MS),
     }
     if servers.bootstrap_servers is None:
         changes["partitions"] = min(settings.partitions, EMBEDDED_PARTITIONS)
@@ -198,7 +206,8 @@ def _worker(run: Settings, logs: Path) -> Iterator[_WorkerProcess]:
     try:
         yield _WorkerProcess(child.poll, log)
     finally:
-        end_child(child)
+        # Everything is committed, or the run has failed: a long goodbye to the group would help nobody.
+        end_child(child, _WORKER_PATIENCE_S)
 
 
 class _Look:

@@ -18,10 +18,11 @@ class Publisher:
     """Publish records, each to its topic, in the order of the calls within a partition.
 
     Every record is written once and confirmed by all replicas; `flush` returns when that is so for all of them, and
-    raises `KafkaUnavailableError` if it cannot be. An error of one delivery is raised by the next call.
+    raises `KafkaUnavailableError` if it cannot be. An error of one delivery is raised by the next call. A record waits
+    up to `linger_ms` for others that travel with it.
     """
 
-    def __init__(self, settings: Settings, codec: Codec) -> None:
+    def __init__(self, settings: Settings, codec: Codec, linger_ms: int = 5) -> None:
         self._codec = codec
         self._frames = topic_name(FRAMES, settings.topic_prefix)
         self._events = topic_name(EVENTS, settings.topic_prefix)
@@ -29,7 +30,8 @@ class Publisher:
         self._partitions = range(settings.partitions)
         self._bootstrap_servers = settings.bootstrap_servers
         self._failure: KafkaError | None = None
-        self._producer = Producer({**producer_config(settings, "publisher"), "on_delivery": self._delivered})
+        config = {**producer_config(settings, "publisher"), "linger.ms": linger_ms, "on_delivery": self._delivered}
+        self._producer = Producer(config)
         self._since_poll = 0
 
     def frame(self, frame: Frame) -> None:

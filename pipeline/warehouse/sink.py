@@ -197,7 +197,6 @@ class _Sink:
 
     def _flush(self, stop: threading.Event) -> None:
         """Write what is held, waiting for ClickHouse if need be; give up only when told to stop or at a rebalance."""
-        # The interval runs from start to start: what a flush takes is no reason to wait longer for the next one.
         began, retry_s, paused_at = time.monotonic(), _FIRST_RETRY_S, 0.0
         while True:
             try:
@@ -216,7 +215,10 @@ class _Sink:
                     self._consumer.resume(self._consumer.assignment())
                     _log.info("sink_resumed", away_s=round(time.monotonic() - paused_at, 1))
                 break
-        self._flushed_at = began
+        # The interval runs from start to start, with a rest as long as the flush: a quick flush costs no latency, and a
+        # slow one gathers more for the next instead of keeping a processor busy with small blocks.
+        ended = time.monotonic()
+        self._flushed_at = max(began, ended + min(ended - began, self._interval_s) - self._interval_s)
 
     def _wait(self, stop: threading.Event, wait_s: float) -> bool:
         """Stay a member of the group for `wait_s`; return whether there is still something to write and a reason to."""
