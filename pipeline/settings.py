@@ -37,7 +37,6 @@ class Settings(BaseSettings):
     clickhouse_user: str | None = Field(None, description="User for this command.")
     clickhouse_password: SecretStr | None = Field(None, description="Password for this command.")
 
-    collector: str = Field("collector", min_length=1, description="Name of this collector in heartbeats.")
     lateness_ms: int = Field(5_000, ge=0, description="How far the watermark must pass a bar's end to close it.")
     correction_ms: int = Field(600_000, ge=0, description="How long a closed bar takes late events.")
     behind_ms: int = Field(30_000, ge=1_000, description="A channel this far behind the others is left out.")
