@@ -108,6 +108,12 @@ class Worker:
                     continue
                 raise
             if self._held.get(partition) is held:
+                missing = committing.missing_before(event.message.value)
+                if missing is not None:
+                    # A batch from before a rebalance: the one before it was dropped with the former claim.
+                    _log.warning("batch_out_of_order", partition=partition, expected=missing)
+                    await self.app.consumer.seek(event.message.tp, missing)
+                    continue
                 committing.fold(event.message.value, event.ack)
                 # A fold takes milliseconds; heartbeats and commits of other partitions run in between.
                 await asyncio.sleep(0)
