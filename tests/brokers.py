@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 POM = ROOT / "tests" / "kafka" / "pom.xml"
 SHARED_SETTINGS = ROOT / "infra" / "kafka" / "server.properties"
 JARS = ROOT / "build" / "kafka" / "lib"
+OLDEST_JAVA = 17
 CLUSTER_ID = "bGlxdWlkYXRpb25zLTEyMw"
 
 
@@ -56,6 +58,10 @@ def find_java() -> str:
     java = shutil.which("java")
     if java is None:
         raise KafkaMissingError("java is not installed")
+    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', told)
+    if version is None or int(version[1]) < OLDEST_JAVA:
+        raise KafkaMissingError(f"java is older than {OLDEST_JAVA}, which Apache Kafka 4 needs")
     return java
 
 
