@@ -35,6 +35,7 @@ from pipeline.windows.parameters import WindowParameters
 from pipeline.windows.state import PartitionState
 
 SELF_STOPPING = Path(__file__).with_name("self_stopping.py")
+FORGETFUL_WORKER = Path(__file__).with_name("forgetful_worker.py")
 BEGIN_MS = 1_700_000_040_000
 ASSETS = 40
 CHANNELS = {"binance": "forceOrder", "bybit": "linear"}
@@ -118,6 +119,13 @@ class Rig:
 
     def start(self, role: str, *stop_at: str | int):
         """Start a worker or a sink, with a step at which it kills itself if given."""
+        return self._start(role, SELF_STOPPING, role, *map(str, stop_at))
+
+    def start_forgetful_worker(self):
+        """Start a worker that loses some of its fetched batches."""
+        return self._start("forgetful", FORGETFUL_WORKER)
+
+    def _start(self, name: str, *command: str | Path):
         self._started += 1
         environment = {
             **os.environ,
@@ -127,11 +135,11 @@ class Rig:
             },
         }
         child = start_child(
-            [sys.executable, SELF_STOPPING, role, *map(str, stop_at)],
-            self.folder / f"{role}-{self._started}.log",
+            [sys.executable, *command],
+            self.folder / f"{name}-{self._started}.log",
             environment,
         )
-        child.rig_log = self.folder / f"{role}-{self._started}.log"
+        child.rig_log = self.folder / f"{name}-{self._started}.log"
         self._children.append(child)
         return child
 

@@ -107,16 +107,28 @@ class Worker:
                 if held.cancelled():
                     continue
                 raise
-            if self._held.get(partition) is held:
-                missing = committing.missing_before(event.message.value)
-                if missing is not None:
-                    # A batch from before a rebalance: the one before it was dropped with the former claim.
-                    _log.warning("batch_out_of_order", partition=partition, expected=missing)
-                    await self.app.consumer.seek(event.message.tp, missing)
-                    continue
+            if await self._follows(committing, event.message) and self._held.get(partition) is held:
                 committing.fold(event.message.value, event.ack)
                 # A fold takes milliseconds; heartbeats and commits of other partitions run in between.
                 await asyncio.sleep(0)
+
+    async def _follows(self, committing: Committing, message: Any) -> bool:  # noqa: ANN401 - Faust's message
+        """Tell whether the batch follows what is folded; if not, read again from there.
+
+        A rebalance can take a fetched batch away between the consumer and this agent; the next one then arrives with
+        records missing before it. Only the log itself knows whether it still has them.
+        """
+        missing, partition = committing.missing_before(message.value), message.partition
+        if missing is None:
+            return True
+        loop, owned = asyncio.get_running_loop(), committing.owned
+        present = await loop.run_in_executor(self._executor, owned.next_offset, self._events, missing)
+        if present >= message.value[0].offset:
+            _log.error("records_deleted_unread", partition=partition, expected=missing, oldest=present)
+            return True
+        _log.warning("batch_out_of_order", partition=partition, expected=missing, got=message.value[0].offset)
+        await self.app.consumer.seek(message.tp, missing)
+        return False
 
     def _hold(self, partition: int) -> asyncio.Future[Committing]:
         held = self._held.get(partition)

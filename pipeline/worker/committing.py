@@ -50,7 +50,6 @@ class Committing:
         self._room = asyncio.Event()
         self._room.set()
         self._released = False
-        self._asked_again = -1
         self._under_way: asyncio.Future[None] | None = None
 
     async def room(self) -> None:
@@ -58,15 +57,9 @@ class Committing:
         await self._room.wait()
 
     def missing_before(self, records: Sequence[LogRecord]) -> int | None:
-        """Return the offset at which to read again because records before this batch were not folded, else None.
-
-        If the same offset is asked for twice, the broker no longer has it, and the batch is taken as it is.
-        """
+        """Return the offset of the first record before this batch that was not folded, None if none is missing."""
         expected = self.owned.state.offset + 1
-        if records[0].offset <= expected or self._asked_again == expected:
-            return None
-        self._asked_again = expected
-        return expected
+        return expected if records[0].offset > expected else None
 
     def fold(self, records: Sequence[LogRecord], acknowledge: Acknowledge) -> None:
         """Fold one fetched batch; `acknowledge` is called once its checkpoint is committed."""

@@ -19,10 +19,11 @@ checkpoint and skips the records up to the offset it covers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as KafkaMessage
 
 from pipeline.codec import Codec, record_fields
 from pipeline.errors import OperationError
@@ -162,31 +163,45 @@ class OwnedPartition:
             return FencedError(f"another worker has taken over partition {self.partition}")
         return KafkaUnavailableError(f"cannot {what} on partition {self.partition}: {error.args[0].str()}")
 
+    def next_offset(self, topic: str, offset: int) -> int:
+        """Return the offset of the first record that this partition of `topic` has at or after `offset`.
+
+        Raise `KafkaUnavailableError` if the broker does not answer.
+        """
+        for message in self._read(topic, offset, 1):
+            return int(message.offset() or 0)
+        raise KafkaUnavailableError(f"{topic} has no record at or after offset {offset}, and one was fetched")
+
     def _read_cells(self) -> dict[bytes, bytes]:
         """Return the newest committed value of each key of this partition's state."""
-        topic = self._cells
-        # The group is never used; the client wants a name.
-        config = consumer_config(self._settings, f"state-{self.partition}", "worker-state-reader")
-        consumer = Consumer({**config, "fetch.wait.max.ms": 10, "queued.min.messages": 100_000})
         cells: dict[bytes, bytes] = {}
+        for message in self._read(self._cells, OFFSET_BEGINNING, _READ_RECORDS):
+            key, value = message.key() or b"", message.value()
+            if value is None:
+                cells.pop(key, None)
+            else:
+                cells[key] = value
+        return cells
+
+    def _read(self, topic: str, offset: int, at_once: int) -> Iterator[KafkaMessage]:
+        """Yield the committed records of this partition of `topic` from `offset`, or from its oldest, to its end."""
+        # The group is never used; the client wants a name.
+        config = consumer_config(self._settings, f"reader-{self.partition}", "worker-log-reader")
+        consumer = Consumer({**config, "fetch.wait.max.ms": 10, "queued.min.messages": 100_000})
         quiet = 0
         try:
-            consumer.assign([TopicPartition(topic, self.partition, OFFSET_BEGINNING)])
+            consumer.assign([TopicPartition(topic, self.partition, offset)])
             while True:
-                messages = consumer.consume(_READ_RECORDS, timeout=1.0)
+                messages = consumer.consume(at_once, timeout=1.0)
                 quiet = 0 if messages else quiet + 1
                 if quiet > _CLAIM_ATTEMPTS * _CALL_TIMEOUT_S:
                     raise KafkaUnavailableError(f"{topic} does not answer; is {self._settings.bootstrap_servers} up?")
                 for message in messages:
                     error = message.error()
                     if error is None:
-                        key, value = message.key() or b"", message.value()
-                        if value is None:
-                            cells.pop(key, None)
-                        else:
-                            cells[key] = value
+                        yield message
                     elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public constant
-                        return cells
+                        return
                     elif not error.retriable():
                         raise KafkaUnavailableError(f"cannot read {topic}: {error.str()}")
         finally:

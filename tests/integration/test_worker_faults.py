@@ -8,8 +8,12 @@ import time
 
 import pytest
 from brokers import KafkaBroker
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from fault_rig import Rig, as_stored, market_log, plain_fold
+
+from pipeline.topics import EVENTS, topic_name
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
 
@@ -165,3 +169,34 @@ def test_workers_come_and_go_in_the_middle_of_a_crash(kafka, rig_on):
     publishing.join(120)
     rig.wait_for_worker()
     assert rig.published_rows() == plain_fold(log, rig.settings)
+
+
+def test_fetched_batches_that_never_reach_the_agent_are_read_again(kafka, rig_on):
+    # Hundreds of batches: the wait below also ends only if the group's offset keeps up with batches, not seconds.
+    rig = rig_on(kafka, partitions=2, max_batch_records=20)
+    log = market_log(seed=17, seconds=120, events_per_second=30)
+    worker = rig.start_forgetful_worker()
+    rig.publish(log, over_s=4).join(60)
+    rig.wait_for_worker()
+    assert worker.rig_log.read_text().count("batch_out_of_order") > 5
+    assert rig.published_rows() == plain_fold(log, rig.settings)
+
+
+def test_records_that_the_broker_deleted_unread_are_told_and_the_rest_is_folded(kafka, rig_on):
+    rig = rig_on(kafka, partitions=1)
+    log = market_log(seed=18, seconds=120, events_per_second=10)
+    first, rest = log[:400], log[400:]
+    rig.publish(first).join(60)
+    stopped = rig.start("worker", "acknowledged", 1)
+    assert stopped.wait(90) == -signal.SIGKILL
+    rig.publish(rest).join(60)
+    deleted = TopicPartition(topic_name(EVENTS, rig.settings.topic_prefix), 0, 600)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    for done in admin.delete_records([deleted]).values():
+        done.result(30)
+    worker = rig.start("worker")
+    rig.wait_for_worker()
+    told = worker.rig_log.read_text()
+    assert "records_deleted_unread" in told
+    assert "expected=400 oldest=600" in told
+    assert rig.published_rows() == plain_fold(log[:400] + log[600:], rig.settings)

@@ -1,0 +1,40 @@
+"""Run a worker that loses some of its fetched batches before the agent sees them, as a rebalance can.
+
+The settings come from the environment as for the product. Which batches are lost is drawn with a fixed seed; from the
+hundredth fetch on none is.
+"""
+
+from __future__ import annotations
+
+import random
+
+from pipeline.codec import Codec
+from pipeline.logs import configure_logs
+from pipeline.settings import read_settings
+from pipeline.worker import transport
+from pipeline.worker.application import run_worker
+
+SHARE_LOST = 0.2
+FORGETFUL_FETCHES = 100
+
+
+class Forgetful(transport.Consumer):
+    """A consumer that has read a batch, and does not hand it on."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._chance = random.Random(5)
+        self._fetches = 0
+
+    async def _getmany(self, active_partitions, timeout):  # noqa: ASYNC109
+        fetched = await super()._getmany(active_partitions, timeout)
+        self._fetches += bool(fetched)
+        if self._fetches > FORGETFUL_FETCHES:
+            return fetched
+        return {partition: batches for partition, batches in fetched.items() if self._chance.random() > SHARE_LOST}
+
+
+transport.Transport.Consumer = Forgetful
+settings = read_settings()
+configure_logs(settings)
+run_worker(settings, Codec())
