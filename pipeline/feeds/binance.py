@@ -18,7 +18,7 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
-from pipeline.feeds.feed import Feed, Instruments, Mapped
+from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import Multiplied, Names, compact_date, instrument_of
 from pipeline.feeds.numbers import choice, positive, positive_or_none, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, map_rows, object_of
@@ -228,4 +228,4 @@ def _coin_margined(market: object) -> bool:
     return str(market) == "2"
 
 
-FEED = Feed(EXCHANGE, _map)
+FEED = Feed(EXCHANGE, stateless(_map))

@@ -19,7 +19,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from pipeline.feeds.feed import Feed, Instruments, Mapped
+from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import Multiplied, Names, instrument_of, worded_date
 from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
@@ -212,4 +212,4 @@ def _old_row(row: dict[str, Any]) -> LiquidatedPosition:
     )
 
 
-FEED = Feed(EXCHANGE, _map)
+FEED = Feed(EXCHANGE, stateless(_map))

@@ -1,4 +1,4 @@
-"""Which exchanges and archive formats there are, and which of them maps a frame.
+"""Which exchanges and archive formats there are.
 
 A new exchange is a new file here with a `FEED`, a new archive format a new file in `archives/` with an `ARCHIVE`;
 neither is entered anywhere else.
@@ -14,10 +14,8 @@ from types import ModuleType
 
 from pipeline import feeds
 from pipeline.feeds import archives
-from pipeline.feeds.feed import Archive, Feed, Instruments, Mapped
-from pipeline.records import Frame, RefusedError, dead_letter_of_frame
-
-_ARCHIVE_CHANNEL = "archive:"
+from pipeline.feeds.feed import Archive, Feed
+from pipeline.records import RefusedError
 
 
 @cache
@@ -50,22 +48,6 @@ def archive_of(name: str) -> Archive:
             "unknown_archive", f"no archive format {name!r}; known are {', '.join(sorted(all_archives()))}"
         )
     return found
-
-
-def map_frame(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
-    """Return the events and refusals in one frame.
-
-    A frame whose channel is `archive:NAME` is a row of that archive format, every other one a message of its exchange.
-    Outside data never raises: what cannot be used is a dead letter.
-    """
-    try:
-        if frame.channel.startswith(_ARCHIVE_CHANNEL):
-            mapping = archive_of(frame.channel.removeprefix(_ARCHIVE_CHANNEL)).map
-        else:
-            mapping = feed_of(frame.exchange).map
-    except RefusedError as refusal:
-        return iter((dead_letter_of_frame(frame, 0, refusal.reason, str(refusal)),))
-    return mapping(frame, instruments)
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.feeds.facts import Facts
+from pipeline.feeds.live import Live
 from pipeline.records import Candle, DeadLetter, Frame, Instrument, Liquidation, MarketMetric
 
 # Contracts by (exchange, symbol).
@@ -18,10 +20,17 @@ Map = Callable[[Frame, Instruments], Iterator[Mapped]]
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One exchange's live feed. Each `pipeline/feeds/EXCHANGE.py` has one as `FEED`."""
+    """One exchange's feed. Each `pipeline/feeds/EXCHANGE.py` has one as `FEED`.
+
+    `begin()` returns the mapping of one connection, which may remember what came before on it (a table that is sent as
+    changes); where nothing is remembered it is `stateless(map)`. `live` says how to listen, `facts` what the feed
+    shows.
+    """
 
     exchange: str
-    map: Map
+    begin: Callable[[], Map]
+    facts: Facts | None = None
+    live: Live | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +52,8 @@ class Archive:
     def channel(self) -> str:
         """Return the channel of this archive's frames."""
         return f"archive:{self.name}"
+
+
+def stateless(mapping: Map) -> Callable[[], Map]:
+    """Return the `begin` of a feed whose frames each speak for themselves."""
+    return lambda: mapping

@@ -10,9 +10,10 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.feeds.discovery import feed_of, map_frame
+from pipeline.feeds.discovery import feed_of
 from pipeline.feeds.feed import Instruments, Mapped
 from pipeline.feeds.frame_lines import frame_of_document, is_frame
+from pipeline.feeds.mapping import Mapping as FrameMapping
 from pipeline.feeds.numbers import shown
 from pipeline.feeds.rows import json_of
 from pipeline.records import EARLIEST_MS, LATEST_MS, DeadLetter, Frame, Instrument, RefusedError
@@ -39,7 +40,8 @@ def map_lines(exchange: str, lines: Iterable[bytes], instruments: Instruments) -
     Raise `RefusedError` if the exchange is unknown.
     """
     feed_of(exchange)
-    return (text for number, line in enumerate(lines) for text in _map_line(exchange, number, line, instruments))
+    mapping = FrameMapping(instruments)
+    return (text for number, line in enumerate(lines) for text in _map_line(exchange, number, line, mapping))
 
 
 def read_instruments(lines: Iterable[bytes]) -> Instruments:
@@ -62,11 +64,11 @@ def read_instruments(lines: Iterable[bytes]) -> Instruments:
     return found
 
 
-def _map_line(exchange: str, number: int, line: bytes, instruments: Instruments) -> Iterator[str]:
+def _map_line(exchange: str, number: int, line: bytes, mapping: FrameMapping) -> Iterator[str]:
     if not (line := line.strip()):
         return
     try:
-        mapped = _mapped(exchange, number, line, instruments)
+        mapped = _mapped(exchange, number, line, mapping)
     except RefusedError as refusal:
         yield _refusal(refusal.reason, str(refusal), number)
         return
@@ -77,7 +79,7 @@ def _map_line(exchange: str, number: int, line: bytes, instruments: Instruments)
             yield orjson.dumps(_fields(one)).decode()
 
 
-def _mapped(exchange: str, number: int, line: bytes, instruments: Instruments) -> Iterator[Mapped]:
+def _mapped(exchange: str, number: int, line: bytes, mapping: FrameMapping) -> Iterator[Mapped]:
     try:
         document = json_of(line)
     except RefusedError:
@@ -87,10 +89,10 @@ def _mapped(exchange: str, number: int, line: bytes, instruments: Instruments) -
         frame = frame_of_document(document)
         if frame.exchange != exchange:
             raise RefusedError("other_exchange", f"a frame of {shown(frame.exchange)} among those of {exchange}")
-        return map_frame(frame, instruments)
+        return mapping.map(frame)
     pushed_ms = _push_time_ms(document)
     frame = Frame(exchange, _CHANNEL, _CONNECTION, number, 1000 * (pushed_ms or LATEST_MS - 1), line)
-    mapped = map_frame(frame, instruments)
+    mapped = mapping.map(frame)
     return mapped if pushed_ms is not None else map(_received_when_it_happened, mapped)
 
 

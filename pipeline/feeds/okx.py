@@ -17,7 +17,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from pipeline.feeds.feed import Feed, Instruments, Mapped
+from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import Names, compact_date, instrument_of
 from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
@@ -174,4 +174,4 @@ def _row(entry: dict[str, Any], detail: dict[str, Any]) -> LiquidationOrder:
     )
 
 
-FEED = Feed(EXCHANGE, _map)
+FEED = Feed(EXCHANGE, stateless(_map))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pipeline.feeds import map_frame
+from pipeline.feeds import Mapping
 from pipeline.feeds.feed import Instruments
 from pipeline.ingest.publisher import Publisher
 from pipeline.ingest.recordings import EndOfRecording
@@ -42,18 +42,21 @@ def replay(
 ) -> Replayed:
     """Publish everything in `items`, which are in the order of their times, and return the counts."""
     clock = ReplayClock()
+    mapping = Mapping(instruments)
     counts = Replayed()
     newest_ms = 0
     for item in items:
         if isinstance(item, EndOfRecording):
             for heartbeat in clock.leave(item.connections):
                 publisher.heartbeat(heartbeat)
+            for ended in item.connections:
+                mapping.leave(*ended)
             continue
         for heartbeat in clock.before(item):
             publisher.heartbeat(heartbeat)
         publisher.frame(item)
         found = False
-        for mapped in map_frame(item, instruments):
+        for mapped in mapping.map(item):
             found = True
             if isinstance(mapped, DeadLetter):
                 publisher.dead_letter(mapped)

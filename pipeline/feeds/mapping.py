@@ -1,0 +1,55 @@
+"""Frames in the order in which they came become events: the one door from outside data into the pipeline.
+
+Live collection, replays and `liquidations map` use the same object, so the same frames give the same events. It keeps
+what frames themselves teach: the contracts that a collector has noted (`instruments` frames), and what some exchanges'
+messages assume from earlier ones on their connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.feeds.discovery import archive_of, feed_of
+from pipeline.feeds.feed import Instruments, Map, Mapped
+from pipeline.records import Frame, Instrument, RefusedError, dead_letter_of_frame
+
+_ARCHIVE_CHANNEL = "archive:"
+
+
+class Mapping:
+    """Maps frames; `instruments` are the contracts known beforehand."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self.instruments: dict[tuple[str, str], Instrument] = dict(instruments)
+        # The mapping of each connection by exchange, channel and connection; a new connection remembers nothing.
+        self._begun: dict[tuple[str, str, str], Map] = {}
+
+    def map(self, frame: Frame) -> Iterator[Mapped]:
+        """Return the events and refusals in one frame.
+
+        A frame whose channel is `archive:NAME` is a row of that archive format, every other one a message of its
+        exchange. Outside data never raises: what cannot be used is a dead letter.
+        """
+        try:
+            mapping = self._mapping_of(frame)
+        except RefusedError as refusal:
+            return iter((dead_letter_of_frame(frame, 0, refusal.reason, str(refusal)),))
+        return mapping(frame, self.instruments)
+
+    def leave(self, exchange: str, channel: str, connection: str) -> None:
+        """Forget a connection that has ended."""
+        self._begun.pop((exchange, channel, connection), None)
+
+    def _mapping_of(self, frame: Frame) -> Map:
+        if frame.channel.startswith(_ARCHIVE_CHANNEL):
+            return archive_of(frame.channel.removeprefix(_ARCHIVE_CHANNEL)).map
+        key = (frame.exchange, frame.channel, frame.connection)
+        begun = self._begun.get(key)
+        if begun is None:
+            begun = self._begun[key] = feed_of(frame.exchange).begin()
+        return begun
+
+
+def map_frame(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
+    """Map one frame as if it were the first on its connection."""
+    return Mapping(instruments).map(frame)
