@@ -173,7 +173,9 @@ def liquidation_of(
     )
 
 
-def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
+def map_forced_orders(frame: Frame, instruments: Instruments, names: Names = _NAMES) -> Iterator[Mapped]:
+    """Map a message of the `forceOrder` stream, as Binance and its clones send it; `names` says whose it is."""
+
     def event_of(index: int, message: object) -> Liquidation | None:
         envelope = object_of("message", message)
         if not _is_forced_order(envelope):
@@ -182,7 +184,7 @@ def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
         status = order.get("X")
         if status is not None and word("X", status) not in _FILLED:
             return None
-        return liquidation_of(frame, index, _forced_order(envelope, order), instruments)
+        return liquidation_of(frame, index, _forced_order(envelope, order), instruments, names)
 
     return map_rows(frame, _messages, event_of)
 
@@ -228,4 +230,4 @@ def _coin_margined(market: object) -> bool:
     return str(market) == "2"
 
 
-FEED = Feed(EXCHANGE, stateless(_map))
+FEED = Feed(EXCHANGE, stateless(map_forced_orders))
