@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final, TypeGuard, TypeVar
@@ -19,6 +20,8 @@ _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?", re.ASCII
 _MILLISECONDS = re.compile(r"\d{1,16}", re.ASCII)
 # No price or size of any market comes near.
 _MOST_CHARACTERS: Final = 60
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def decimal_of(name: str, value: object) -> Decimal:
@@ -72,6 +75,19 @@ def time_ms_of(name: str, value: object) -> int:
         raise RefusedError("bad_time", f"{name} is {shown(value)}, not milliseconds since 1970")
     check_time_ms(name, time_ms)
     return time_ms
+
+
+def iso_time_us(name: str, text: str) -> int:
+    """Return an ISO 8601 time with offset in µs since 1970."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise RefusedError("bad_time", f"{name} is {shown(text)}, not an ISO 8601 time") from None
+    if time.tzinfo is None:
+        raise RefusedError("bad_time", f"{name} is {shown(text)}, without an offset from UTC")
+    time_us = (time - _EPOCH) // _MICROSECOND
+    check_time_ms(name, time_us // 1000)
+    return time_us
 
 
 def word(name: str, value: object) -> str:

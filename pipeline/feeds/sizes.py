@@ -45,16 +45,15 @@ def size_of(instrument: Instrument, quantity: Decimal, price: Decimal, contract_
         notional = _EXACT.multiply(quantity, exact(contract_size))
         units = notional / price
     else:
-        raise RefusedError(
-            "unsupported_margin", f"{instrument.symbol!r} is {instrument.margin}: its value in USD needs another price"
-        )
-    if notional >= _MOST_USD:
-        raise RefusedError("bad_number", f"{quantity} at {price} is more money than there is")
-    if instrument.asset_multiplier != 1:
-        multiplier = exact(instrument.asset_multiplier)
-        units, price = units * multiplier, price / multiplier
-    usd_micros = micros(notional.quantize(_MICRO, rounding=ROUND_HALF_EVEN, context=_EXACT))
-    return Size(float(units), float(price), usd_micros)
+        raise _unsupported_margin(instrument)
+    return _size(instrument, units, price, notional)
+
+
+def size_of_value(instrument: Instrument, value: Decimal, price: Decimal) -> Size:
+    """Return the size of what is worth `value` USD at `price`, where an exchange writes sizes as money."""
+    if instrument.margin == "quanto":
+        raise _unsupported_margin(instrument)
+    return _size(instrument, value / price, price, value)
 
 
 def order_price_of(instrument: Instrument, order_price: Decimal | None) -> float | None:
@@ -78,4 +77,20 @@ def unknown_contract_size(instrument: Instrument) -> RefusedError:
     return RefusedError(
         "unknown_contract_size",
         f"{instrument.exchange} counts {instrument.symbol!r} in contracts, and no metadata gives their size",
+    )
+
+
+def _size(instrument: Instrument, units: Decimal, price: Decimal, notional: Decimal) -> Size:
+    if notional >= _MOST_USD:
+        raise RefusedError("bad_number", f"{units} at {price} is more money than there is")
+    if instrument.asset_multiplier != 1:
+        multiplier = exact(instrument.asset_multiplier)
+        units, price = units * multiplier, price / multiplier
+    usd_micros = micros(notional.quantize(_MICRO, rounding=ROUND_HALF_EVEN, context=_EXACT))
+    return Size(float(units), float(price), usd_micros)
+
+
+def _unsupported_margin(instrument: Instrument) -> RefusedError:
+    return RefusedError(
+        "unsupported_margin", f"{instrument.symbol!r} is {instrument.margin}: its value in USD needs another price"
     )

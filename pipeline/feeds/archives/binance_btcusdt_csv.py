@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.feeds import binance
-from pipeline.feeds.archives.lines import Origin, columns_of, iso_time_us, lines_of, row_frames, without_header
+from pipeline.feeds.archives.lines import Origin, columns_of, lines_of, row_frames, without_header
 from pipeline.feeds.feed import Archive, Instruments, Mapped
-from pipeline.feeds.numbers import choice, decimal_of, positive, positive_or_none, shown
+from pipeline.feeds.numbers import choice, decimal_of, iso_time_us, positive, positive_or_none, shown
 from pipeline.feeds.rows import map_rows
 from pipeline.records import Frame, Liquidation, RefusedError
 

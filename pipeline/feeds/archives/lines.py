@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.feeds.numbers import shown
-from pipeline.records import EARLIEST_MS, Frame, RefusedError, check_time_ms
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from pipeline.records import EARLIEST_MS, Frame, RefusedError
 
 # What a row tells of its frame before it is mapped: its exchange, and when it was received in µs since 1970.
 Origin = tuple[str, int]
@@ -78,19 +74,6 @@ def columns_of(row: bytes, *counts: int) -> list[str]:
         expected = " or ".join(map(str, counts))
         raise RefusedError("bad_row", f"{len(columns)} columns instead of {expected}: {shown(row)}")
     return columns
-
-
-def iso_time_us(name: str, text: str) -> int:
-    """Return an ISO 8601 time with offset in µs since 1970."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise RefusedError("bad_time", f"{name} is {shown(text)}, not an ISO 8601 time") from None
-    if time.tzinfo is None:
-        raise RefusedError("bad_time", f"{name} is {shown(text)}, without an offset from UTC")
-    time_us = (time - _EPOCH) // _MICROSECOND
-    check_time_ms(name, time_us // 1000)
-    return time_us
 
 
 def _origin(row: bytes, origin_of: Callable[[bytes], Origin]) -> Origin | None:
