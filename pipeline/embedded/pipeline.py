@@ -119,6 +119,8 @@ def run_pipeline(
             run.lateness_ms,
             lambda counts: look.sometimes("publishing", counts),
         )
+        # However quick it was: whoever watches has seen how far the market went.
+        progress(Snapshot("publishing", replayed))
         look.until("folding", replayed, lambda: sum(group_lag(run, "worker", [EVENTS]).values()))
         look.until("storing", replayed, lambda: sink_lag(run))
         totals = read_totals(run, codec, replayed.frames, replayed.without_events)
