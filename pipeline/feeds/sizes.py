@@ -80,13 +80,18 @@ def unknown_contract_size(instrument: Instrument) -> RefusedError:
     )
 
 
+def money_of(usd: Decimal) -> int:
+    """Return USD that an exchange gives as such in whole micro-dollars, or refuse what no sum can be."""
+    if usd >= _MOST_USD:
+        raise RefusedError("bad_number", f"{usd} USD is more money than there is")
+    return micros(usd.quantize(_MICRO, rounding=ROUND_HALF_EVEN, context=_EXACT))
+
+
 def _size(instrument: Instrument, units: Decimal, price: Decimal, notional: Decimal) -> Size:
-    if notional >= _MOST_USD:
-        raise RefusedError("bad_number", f"{units} at {price} is more money than there is")
+    usd_micros = money_of(notional)
     if instrument.asset_multiplier != 1:
         multiplier = exact(instrument.asset_multiplier)
         units, price = units * multiplier, price / multiplier
-    usd_micros = micros(notional.quantize(_MICRO, rounding=ROUND_HALF_EVEN, context=_EXACT))
     return Size(float(units), float(price), usd_micros)
 
 
