@@ -26,8 +26,10 @@ RECORD_TYPES: Mapping[str, type[Record]] = {
     "candle": records.Candle,
     "market_metric": records.MarketMetric,
     "heartbeat": records.Heartbeat,
+    "subscription": records.Subscription,
     "bar": records.Bar,
     "coverage": records.Coverage,
+    "silence": records.Silence,
     "tally": records.Tally,
     "dead_letter": records.DeadLetter,
     "instrument": records.Instrument,
@@ -123,6 +125,15 @@ class Codec:
         buffer = BytesIO()
         buffer.write(self._headers[name])
         fastavro.schemaless_writer(buffer, self._newest[name].parsed, values)
+        return buffer.getvalue()
+
+    def body_of(self, record: Record, schema: Schema) -> bytes:
+        """Return the body of `record` in any version of its schema; what an old version lacks is left out."""
+        buffer = BytesIO()
+        values = {
+            name: record_fields(value) if name == "source" else value for name, value in record_fields(record).items()
+        }
+        fastavro.schemaless_writer(buffer, schema.parsed, values)
         return buffer.getvalue()
 
     def decode(self, value: bytes) -> Record:

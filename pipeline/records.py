@@ -1,9 +1,9 @@
 """The records that travel through the pipeline.
 
 Every record is a frozen dataclass with the fields of its Avro schema in `schemas/`, which documents them one by
-one. Times are integers: milliseconds since 1970 (UTC) for `event_time`, `start` and `time`, microseconds for
-`received_time` and `last_frame_time`. Money is whole micro-dollars (`*_micros`, USD x 1e-6); prices and quantities
-are doubles.
+one. Times are integers: milliseconds since 1970 (UTC) for `event_time`, `start`, `time` and the three of a `Silence`,
+microseconds for `received_time` and `last_frame_time`. Money is whole micro-dollars (`*_micros`, USD x 1e-6); prices
+and quantities are doubles.
 
 Records built from outside data are checked with `check_liquidation` and its siblings; records decoded from our own
 log are trusted.
@@ -106,6 +106,7 @@ class Liquidation:
     received_time: int
     completeness: Completeness
     source: Source
+    position_proved: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,20 @@ class Heartbeat:
     state: ChannelState
     frames: int
     last_frame_time: int | None
+    clock_offset_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a collector says of one contract on a channel that is subscribed contract by contract, since `time`."""
+
+    exchange: str
+    channel: str
+    symbol: str
+    asset: str
+    collector: str
+    time: int
+    state: ChannelState
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +196,32 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of one minute one channel was alive."""
+    """How much of one minute one channel was alive, or one contract on it where that differs: `symbol` is not empty."""
 
     exchange: str
     channel: str
     start: int
     alive_ms: int
     frames: int
+    revision: int
+    symbol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A channel that was up and brought nothing although data were likely; times in milliseconds.
+
+    `began` is the last data before it, `expected` the messages that were likely from then until `found`, `probability`
+    how likely none was. Revision 1 says that it was found, 2 that it has ended.
+    """
+
+    exchange: str
+    channel: str
+    began: int
+    found: int
+    ended: int | None
+    expected: float
+    probability: float
     revision: int
 
 
@@ -238,8 +272,8 @@ class Instrument:
     asset_multiplier: float = 1.0
 
 
-Event = Liquidation | Candle | MarketMetric | Heartbeat
-Record = Frame | Event | Bar | Coverage | Tally | DeadLetter | Instrument
+Event = Liquidation | Candle | MarketMetric | Heartbeat | Subscription
+Record = Frame | Event | Bar | Coverage | Silence | Tally | DeadLetter | Instrument
 
 
 def identity(*parts: str | int) -> bytes:

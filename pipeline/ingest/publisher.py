@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.codec import Codec
 from pipeline.kafka_client import KafkaUnavailableError, producer_config
-from pipeline.records import Candle, DeadLetter, Frame, Heartbeat, Liquidation, MarketMetric
+from pipeline.records import Candle, DeadLetter, Frame, Heartbeat, Liquidation, MarketMetric, Subscription
 from pipeline.settings import Settings
 from pipeline.topics import DEAD_LETTERS, EVENTS, FRAMES, topic_name
 
@@ -38,7 +38,7 @@ class Publisher:
         """Publish a frame as it came."""
         self._produce(self._frames, f"{frame.exchange}/{frame.channel}".encode(), self._codec.encode(frame))
 
-    def event(self, event: Liquidation | Candle | MarketMetric) -> None:
+    def event(self, event: Liquidation | Candle | MarketMetric | Subscription) -> None:
         """Publish an event to its asset's partition."""
         self._produce(self._events, event.asset.encode(), self._codec.encode(event))
 

@@ -21,7 +21,7 @@ TABLES: Mapping[str, str] = {
     "dead_letter": "dead_letters",
 }
 # Records that are read from these topics by others and have no table.
-WITHOUT_TABLE = frozenset({"heartbeat", "frame"})
+WITHOUT_TABLE = frozenset({"heartbeat", "frame", "subscription", "silence"})
 REVISED = frozenset({"candle", "bar", "coverage", "tally"})
 
 # Written behind every body and read as a column of its own, `body_end`, which the table that takes the inserts checks.

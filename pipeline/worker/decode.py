@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.blocks import read_block
 from pipeline.codec import HEADER_BYTES, Codec, Schema
-from pipeline.records import DeadLetter, Heartbeat, Liquidation, RefusedError, Source, dead_letter_of_record
+from pipeline.records import DeadLetter, Heartbeat, Liquidation, Record, RefusedError, Source, dead_letter_of_record
 from pipeline.windows.fold import Batch, LiquidationRow, liquidation_row
 
 _SENTINEL = Liquidation(
@@ -55,9 +55,10 @@ _COLUMNS = [
     "source",
 ]
 # Events that the fold does not read; the sink copies them.
-_PASSED_OVER = frozenset({"candle", "market_metric"})
+_PASSED_OVER = frozenset({"candle", "market_metric", "subscription"})
 _T = TypeVar("_T")
 _HEARTBEAT_SENTINEL = Heartbeat("sentinel", "sentinel", "sentinel", 4_611_686_018_427_387_904, "down", 1, 2)
+_SENTINELS: dict[str, Record] = {"liquidation": _SENTINEL, "heartbeat": _HEARTBEAT_SENTINEL}
 
 
 class LogRecord(Protocol):
@@ -91,8 +92,9 @@ class Decoder:
         self._codec = codec
         self._topic = topic
         self._sentinels = {
-            "liquidation": codec.encode(_SENTINEL)[HEADER_BYTES:],
-            "heartbeat": codec.encode(_HEARTBEAT_SENTINEL)[HEADER_BYTES:],
+            schema.key: codec.body_of(_SENTINELS[schema.name], schema)
+            for schema in codec.schemas.values()
+            if schema.name in _SENTINELS
         }
 
     def decode(self, partition: int, records: Sequence[LogRecord]) -> Decoded:
@@ -137,7 +139,7 @@ class Decoder:
 
     def _block(self, schema: Schema, values: Sequence[bytes], columns: list[str] | None) -> pl.DataFrame | None:
         """Return the rows of `values` and of the sentinel behind them, or None if the block does not come out whole."""
-        return read_block(schema, [*(value[HEADER_BYTES:] for value in values), self._sentinels[schema.name]], columns)
+        return read_block(schema, [*(value[HEADER_BYTES:] for value in values), self._sentinels[schema.key]], columns)
 
     def _liquidations(self, schema: Schema, values: Sequence[bytes]) -> list[LiquidationRow] | None:
         block = self._block(schema, values, _COLUMNS)

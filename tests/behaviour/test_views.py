@@ -33,7 +33,8 @@ from pipeline.warehouse.migrate import migrate
 
 HOUR = 60 * MINUTE
 COLUMNS = {
-    "events": "event_id exchange symbol instrument asset quote margin position price price_kind order_price quantity"
+    "events": "event_id exchange symbol instrument asset quote margin position position_proved price price_kind order_price"
+    " quantity"
     " notional_usd notional_micros event_time event_time_kind received_time completeness source",
     "bars_1m": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
     " late_count closed coverage revision",
@@ -46,6 +47,7 @@ COLUMNS = {
     "bars_filled": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low"
     " price_high late_count closed coverage",
     "coverage": "exchange channel start alive_ms alive_share frames",
+    "contract_coverage": "exchange channel symbol start alive_ms alive_share",
     "dead_letters": "dead_letter_id stage reason message exchange channel connection sequence index received_time"
     " payload payload_encoding",
     "candles": "exchange symbol instrument asset start open high low close volume volume_usd taker_buy_usd trades"

@@ -59,7 +59,7 @@ def test_ids_come_from_the_registry_and_are_on_the_wire(registry):
     assert min(codec.ids.values()) == 4_000
     record = Coverage("binance", "forceOrder", 0, 1, 2, 1)
     value = codec.encode(record)
-    assert int.from_bytes(value[1:5], "big") == codec.ids["coverage.v1"]
+    assert int.from_bytes(value[1:5], "big") == codec.ids["coverage.v2"]
     assert codec.decode(value) == record
     assert {subject for subject, _ in Registry.known} >= {"liquidations.Liquidation", "liquidations.Bar"}
 
