@@ -1,0 +1,135 @@
+"""The rolling threshold: the edge cases of its definition, and properties against a plain recomputation."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.detect.rolling_threshold import Calm, Fire, RollingState, RollingThreshold, add, move
+
+USD = 1_000_000
+MILLION = 1_000_000 * USD
+HOUR = 3_600_000
+BEGIN = 1_700_000_000_000
+RULE = RollingThreshold()
+
+
+def fires(*events, state=None):
+    state = state or RollingState()
+    return [fire for time, micros in events if (fire := add(state, BEGIN + time, micros, RULE))]
+
+
+def levels(*events, state=None):
+    return [fire.level for fire in fires(*events, state=state)]
+
+
+def test_exactly_the_threshold_does_not_fire():
+    assert fires((0, MILLION)) == []
+    assert fires((0, MILLION + 1)) == [Fire(BEGIN, 0, MILLION + 1, 1)]
+
+
+def test_one_large_event_fires_once_at_the_highest_level_passed():
+    state = RollingState()
+    assert fires((0, 81 * MILLION // 10), state=state) == [Fire(BEGIN, 3, 81 * MILLION // 10, 1)]
+    assert RULE.threshold_micros(state.level) == 16 * MILLION
+
+
+def test_exactly_two_millions_fire_at_the_base_and_the_next_bound_is_two_millions():
+    state = RollingState()
+    assert levels((0, 2 * MILLION), state=state) == [0]
+    assert RULE.threshold_micros(state.level) == 2 * MILLION
+
+
+def test_two_hours_after_a_fire_the_threshold_is_still_doubled_and_a_millisecond_later_it_is_not():
+    first = (0, 3 * MILLION // 2)
+    assert levels(first, (2 * HOUR, 3 * MILLION // 2)) == [0]
+    assert levels(first, (2 * HOUR + 1, 3 * MILLION // 2)) == [0, 0]
+
+
+def test_an_event_exactly_an_hour_old_has_left():
+    half = 6 * MILLION // 10
+    assert levels((0, half), (HOUR, half)) == []
+    assert levels((0, half), (HOUR - 1, half)) == [0]
+
+
+def test_it_doubles_each_time_it_is_passed():
+    assert levels(*[(minute * 60_000, 11 * MILLION // 10) for minute in range(8)]) == [0, 1, 2, 3]
+
+
+def test_a_late_event_goes_to_its_own_second():
+    state = RollingState()
+    assert levels((HOUR, 7 * MILLION // 10), state=state) == []
+    # Exactly an hour before the latest: it has left already.
+    assert levels((0, 7 * MILLION // 10), state=state) == []
+    assert levels((1_000, 4 * MILLION // 10), state=state) == [0]
+    # One second later the late one is gone.
+    add(state, BEGIN + HOUR + 1_000, 1, RULE)
+    assert state.total_micros == 7 * MILLION // 10 + 1
+
+
+def test_an_incident_ends_when_the_sum_was_calm_for_long_enough():
+    state = RollingState()
+    add(state, BEGIN, 2 * MILLION, RULE)
+    calm = BEGIN + HOUR + RULE.calm_ms
+    assert move(state, calm - 1, RULE) is None
+    assert move(state, calm, RULE) == Calm(calm, 1)
+    assert move(state, calm + HOUR, RULE) is None
+    # The next fire is another incident; the threshold is still doubled.
+    assert fires((HOUR + RULE.calm_ms + 1, 3 * MILLION), state=state) == [
+        Fire(calm + 1, 1, 3 * MILLION, 2),
+    ]
+
+
+def test_a_new_rise_begins_the_calm_again():
+    state = RollingState()
+    add(state, BEGIN, 2 * MILLION, RULE)
+    add(state, BEGIN + HOUR + 60_000, MILLION // 2, RULE)
+    assert move(state, BEGIN + HOUR + 60_000 + RULE.calm_ms, RULE) is None
+    assert move(state, BEGIN + 2 * HOUR + 60_000 + RULE.calm_ms, RULE) == Calm(
+        BEGIN + 2 * HOUR + 60_000 + RULE.calm_ms, 1
+    )
+
+
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 5 * HOUR), st.integers(1, 3 * MILLION)),
+    max_size=40,
+)
+
+
+def plainly(events):
+    """Return the fires of the definition, summing everything anew for each event."""
+    seen, level, last, found, latest = [], 0, None, [], 0
+    for time, micros in events:
+        latest = max(latest, BEGIN + time)
+        seen.append((BEGIN + time, micros))
+        if BEGIN + time - (BEGIN + time) % 1_000 <= latest - HOUR:
+            continue
+        total = sum(size for when, size in seen if when - when % 1_000 > latest - HOUR)
+        if last is not None and latest - last > 2 * HOUR:
+            level = 0
+        passed = [step for step in range(level, 40) if total > MILLION * 2**step]
+        if passed:
+            found.append((latest, passed[-1], total))
+            level, last = passed[-1] + 1, latest
+    return found
+
+
+@given(EVENTS)
+def test_it_is_the_definition(events):
+    assert [(fire.time, fire.level, fire.sum_micros) for fire in fires(*events)] == plainly(events)
+
+
+@given(EVENTS, st.data())
+def test_it_does_not_matter_how_often_time_is_said(events, data):
+    events = sorted(events)
+    often, seldom = RollingState(), RollingState()
+    seen_often, seen_seldom = [], []
+    for time, micros in events:
+        for part in (
+            data.draw(st.lists(st.integers(often.now, BEGIN + time), max_size=3).map(sorted)) if often.now else ()
+        ):
+            seen_often.append(move(often, part, RULE))
+        seen_often += [move(often, BEGIN + time, RULE), add(often, BEGIN + time, micros, RULE)]
+        seen_seldom += [move(seldom, BEGIN + time, RULE), add(seldom, BEGIN + time, micros, RULE)]
+    assert [one for one in seen_often if one] == [one for one in seen_seldom if one]
+    assert often == seldom
