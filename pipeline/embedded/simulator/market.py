@@ -12,7 +12,7 @@ logarithms and powers do not.
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import sqrt
@@ -107,10 +107,13 @@ class _Breakaway:
     step: float
 
 
-def seconds(rng: Random, start_ms: int, count: int) -> Iterator[Second]:
-    """Yield `count` seconds of market, drawn from `rng` alone."""
+def seconds(rng: Random, start_ms: int, count: int, listed: Sequence[Contract] | None = None) -> Iterator[Second]:
+    """Yield `count` seconds of market, drawn from `rng` alone.
+
+    `listed` are the contracts that are traded, each at its own index; by default those of the recordings.
+    """
     draw = rng.random
-    listed = contracts()
+    listed = contracts() if listed is None else listed
     everywhere = list(accumulate(contract.activity for contract in listed))
     of_asset = [_Listing(listed, number) for number in range(len(ASSETS))]
     crash = crash_of(count)
@@ -160,7 +163,7 @@ def seconds(rng: Random, start_ms: int, count: int) -> Iterator[Second]:
 class _Listing:
     """The contracts of one asset, to choose from by activity."""
 
-    def __init__(self, listed: tuple[Contract, ...], asset: int) -> None:
+    def __init__(self, listed: Sequence[Contract], asset: int) -> None:
         found = [contract for contract in listed if contract.asset == asset]
         self._indexes = [contract.index for contract in found]
         self._sums = list(accumulate(contract.activity for contract in found))

@@ -9,10 +9,10 @@ from heapq import heappop, heappush
 from random import Random
 
 from pipeline.embedded.simulator import messages
-from pipeline.embedded.simulator.contracts import Contract, contracts
+from pipeline.embedded.simulator.contracts import Contract
 from pipeline.embedded.simulator.market import Closure
 from pipeline.embedded.simulator.truth import Timing, Truth
-from pipeline.embedded.simulator.wire import Wire
+from pipeline.embedded.simulator.wire import Outlet
 
 BINANCE, BYBIT_LINEAR, BYBIT_INVERSE, OKX = range(4)
 
@@ -86,7 +86,7 @@ class _Window:
 class BinancePushes:
     """`forceOrder`: of all orders of a symbol within a second from the first, the latest is pushed at its end."""
 
-    def __init__(self, rng: Random, wire: Wire, traps: Traps) -> None:
+    def __init__(self, rng: Random, wire: Outlet, traps: Traps) -> None:
         self._rng, self._wire, self._traps = rng, wire, traps
         self._open: dict[int, _Window] = {}
         self._ends: deque[_Window] = deque()
@@ -150,7 +150,7 @@ def _broken_binance_order(trap: str, contract: Contract, closure: Closure, push_
 class BybitPushes:
     """`allLiquidation`: every closure, at the bankruptcy price, in one message per symbol and 500 ms."""
 
-    def __init__(self, rng: Random, wire: Wire, traps: Traps) -> None:
+    def __init__(self, rng: Random, wire: Outlet, traps: Traps) -> None:
         self._rng, self._wire, self._traps = rng, wire, traps
 
     def write(self, closures: Iterable[tuple[Contract, Closure]]) -> None:
@@ -222,7 +222,7 @@ class _Waiting:
 class OkxPushes:
     """`liquidation-orders`: details of several orders and instruments in a message, in contracts, some of them late."""
 
-    def __init__(self, rng: Random, wire: Wire, traps: Traps, end_ms: int) -> None:
+    def __init__(self, rng: Random, wire: Outlet, traps: Traps, end_ms: int) -> None:
         self._rng, self._wire, self._traps, self._end_ms = rng, wire, traps, end_ms
         self._waiting: list[_Waiting] = []
         self._order = 0
@@ -230,16 +230,15 @@ class OkxPushes:
     def write(self, closures: Iterable[tuple[Contract, Closure]]) -> None:
         """Send the closures of one second, apart from those that come late."""
         draw = self._rng.random
-        entries: dict[int, list[Closure]] = {}
+        entries: dict[int, tuple[Contract, list[Closure]]] = {}
         for contract, closure in closures:
             share = draw()
             if share < _LATE and self._delay(contract, closure, share < _TOO_LATE):
                 continue
-            entries.setdefault(contract.index, []).append(closure)
+            entries.setdefault(contract.index, (contract, []))[1].append(closure)
         message: list[tuple[Contract, list[Closure]]] = []
-        listed = contracts()
-        for index, found in entries.items():
-            message.append((listed[index], found))
+        for entry in entries.values():
+            message.append(entry)
             if draw() < 0.7:  # noqa: PLR2004 - the rest waits for another instrument's orders
                 self._push(message)
                 message = []

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeline.embedded.simulator.truth import Truth
 from pipeline.records import Frame
@@ -48,6 +48,16 @@ class Stream:
     sequence: int = 0
     last_us: int = 0
     recent: deque[Arrival] = field(default_factory=lambda: deque(maxlen=RESENT_FRAMES))
+
+
+class Outlet(Protocol):
+    """Where messages are put: when each is received (µs), on which stream, and what it holds."""
+
+    def send(
+        self, received_us: int, stream: int, payload: bytes, rows: tuple[Truth, ...] = (), *, resendable: bool
+    ) -> None:
+        """Put a message on its way."""
+        ...
 
 
 class Wire:
