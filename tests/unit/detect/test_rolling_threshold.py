@@ -125,10 +125,8 @@ def test_it_does_not_matter_how_often_time_is_said(events, data):
     often, seldom = RollingState(), RollingState()
     seen_often, seen_seldom = [], []
     for time, micros in events:
-        for part in (
-            data.draw(st.lists(st.integers(often.now, BEGIN + time), max_size=3).map(sorted)) if often.now else ()
-        ):
-            seen_often.append(move(often, part, RULE))
+        parts = st.lists(st.integers(often.now, BEGIN + time), max_size=3).map(sorted) if often.now else st.just([])
+        seen_often += [move(often, part, RULE) for part in data.draw(parts)]
         seen_often += [move(often, BEGIN + time, RULE), add(often, BEGIN + time, micros, RULE)]
         seen_seldom += [move(seldom, BEGIN + time, RULE), add(seldom, BEGIN + time, micros, RULE)]
     assert [one for one in seen_often if one] == [one for one in seen_seldom if one]
