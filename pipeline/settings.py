@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.errors import OperationError
@@ -20,10 +20,32 @@ class SettingsError(OperationError):
     """A setting is missing or wrong; the message names it."""
 
 
-class Settings(BaseSettings):
-    """Everything that can be set."""
+class ExchangeSettings(BaseModel):
+    """Where one exchange is reached, if not at its own addresses."""
 
-    model_config = SettingsConfigDict(env_prefix="LIQUIDATIONS_", frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    urls: dict[str, str] = Field(
+        default_factory=dict, description="WebSocket address by channel, in any case (`*`: of every channel)."
+    )
+    rest_url: str | None = Field(None, description="scheme://host[:port] in place of that of each REST request.")
+    proxy: str | None = Field(None, description="HTTP proxy for sockets and REST, http://host:port.")
+
+    def url_of(self, channel: str, otherwise: str) -> str:
+        """Return the WebSocket address of a channel."""
+        named = {name.lower(): url for name, url in self.urls.items()}
+        return named.get(channel.lower(), named.get("*", otherwise))
+
+
+class Settings(BaseSettings):
+    """Everything that can be set.
+
+    Nested names are joined by two underscores: LIQUIDATIONS_EXCHANGES__BYBIT__URLS__LINEAR=ws://127.0.0.1:9000/linear.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="LIQUIDATIONS_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
 
     bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma separated.")
     topic_prefix: str = Field("", pattern=r"^[a-zA-Z0-9._-]*$", description="Put before every topic and group.")
@@ -47,8 +69,30 @@ class Settings(BaseSettings):
     insert_interval_ms: int = Field(200, ge=1, description="Least time between two inserts of the sink.")
     insert_rows: int = Field(50_000, ge=1, description="Most rows of one insert.")
 
+    exchanges: dict[str, ExchangeSettings] = Field(
+        default_factory=dict, description="Other addresses and proxies, by exchange: tables of urls, rest_url, proxy."
+    )
+    collector: str = Field(
+        "default", pattern=r"^[a-zA-Z0-9._-]+$", description="Name of this collector; several may run at once."
+    )
+    proof_interval_s: float = Field(
+        1.0,
+        gt=0,
+        le=10.0,
+        description="How often each connection is asked for a sign of life, on which coverage rests.",
+    )
+    stall_s: float = Field(10.0, gt=0, description="Without a sign of life for so long, a connection covers nothing.")
+    confirm_s: float = Field(10.0, gt=0, description="A subscription that is not confirmed within this is repeated.")
+    retry_first_s: float = Field(0.5, gt=0, description="First wait before connecting again; doubled at each failure.")
+    retry_most_s: float = Field(60.0, gt=0, description="Longest wait before connecting again.")
+    refused_again_s: float = Field(300.0, gt=0, description="A subscription that was refused is repeated after this.")
+
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+
+    def exchange(self, name: str) -> ExchangeSettings:
+        """Return where an exchange is reached."""
+        return self.exchanges.get(name, _OWN_ADDRESSES)
 
     @classmethod
     def settings_customise_sources(
@@ -61,6 +105,9 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file, whose values come in as arguments."""
         return (env_settings, init_settings)
+
+
+_OWN_ADDRESSES = ExchangeSettings()
 
 
 def read_settings(config: Path | None = None) -> Settings:
