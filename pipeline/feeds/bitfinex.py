@@ -14,9 +14,9 @@ Rules, with `exchange_feeds` 1, 2 and 3.8 as their source:
   trigger's place: a refusal `awaiting_price` at whose place there is an event has been settled.
 - Later executions of a counted position add nothing. An execution whose trigger did not come on the connection is
   refused as `unknown_position`: its AMOUNT may be a part of the position.
-- After subscribing, old rows may come again. An execution from before the connection's first message gives nothing, and
-  a trigger from then is not refused while it waits: that time was covered by another connection or by none. The
-  server's own time on the messages tells, so no clock of ours is compared.
+- After subscribing, old rows may come again. An execution from more than a minute before the connection's first message
+  gives nothing, and a trigger from then is not refused while it waits: that time was covered by another connection or
+  by none. The server's own time on the messages tells, so no clock of ours is compared.
 - Symbols that do not end in `F0` are margin trading of spot, no derivatives, and give nothing.
 """
 
@@ -60,6 +60,8 @@ _COLUMNS: Final = 12
 _PAIR = re.compile(rf"t(?P<base>[A-Z0-9]+){DERIVATIVE}:(?P<quote>[A-Z0-9]+){DERIVATIVE}", re.ASCII)
 # Positions that a connection remembers, waiting and counted. Executions follow their trigger within seconds.
 _MOST_REMEMBERED: Final = 10_000
+# A row so much older than its connection is history; a new one is on its way for less.
+_HISTORY_MS: Final = 60_000
 
 
 class _Row(NamedTuple):
@@ -158,7 +160,7 @@ class _Positions:
         return event
 
     def _is_history(self, row: _Row) -> bool:
-        return self._began_ms is not None and row.time_ms < self._began_ms
+        return self._began_ms is not None and row.time_ms < self._began_ms - _HISTORY_MS
 
 
 def _liquidation_of(
@@ -290,8 +292,8 @@ FACTS: Final = Facts(
         ),
         Rule(
             "counted",
-            "An execution whose trigger was not seen on the connection is refused as unknown_position; one from before"
-            " the connection gives nothing.",
+            "An execution whose trigger was not seen on the connection is refused as unknown_position; one from more"
+            " than a minute before the connection gives nothing.",
             "our decision",
         ),
         Rule("quantity", "The absolute AMOUNT of the trigger, coins.", "Bitfinex documentation"),
