@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from io import BytesIO
 from operator import attrgetter
@@ -46,8 +46,9 @@ _SYNC_MARKER = b"liquidations/v1\n"
 class Schema:
     """One version of one record's schema.
 
-    `document` is the file's JSON, for readers that know times; `plain_document` is the same without logical types, so
-    that times are read as integers; `parsed` is the latter as fastavro wants it.
+    `document` is the file's JSON, for readers that know times; `parsed` is the same as fastavro wants it, without
+    logical types, so that times are read as integers; `plain_document` has no defaults either, which matter only to who
+    reads an older version: polars refuses a schema with any other default than null.
     """
 
     name: str
@@ -68,8 +69,8 @@ def load_schemas() -> dict[str, Schema]:
     for path in sorted(SCHEMAS.glob("*.v*.avsc")):
         name, _, version = path.stem.rpartition(".v")
         document = json.loads(path.read_text())
-        plain = _without_logical_types(document)
-        parsed = cast("dict[str, Any]", fastavro.parse_schema(plain))
+        parsed = cast("dict[str, Any]", fastavro.parse_schema(_without(document, {"logicalType"})))
+        plain = _without(document, {"logicalType", "default"})
         loaded[path.stem] = Schema(name, int(version), document, plain, parsed)
     return loaded
 
@@ -212,9 +213,9 @@ def _record(record_type: type[Record], values: dict[str, Any]) -> Record:
     return record_type(**values)
 
 
-def _without_logical_types(node: object) -> Any:  # noqa: ANN401 - a JSON document
+def _without(node: object, left_out: Collection[str]) -> Any:  # noqa: ANN401 - a JSON document
     if isinstance(node, dict):
-        return {key: _without_logical_types(value) for key, value in node.items() if key != "logicalType"}
+        return {key: _without(value, left_out) for key, value in node.items() if key not in left_out}
     if isinstance(node, list):
-        return [_without_logical_types(item) for item in node]
+        return [_without(item, left_out) for item in node]
     return node

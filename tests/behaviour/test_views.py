@@ -33,9 +33,8 @@ from pipeline.warehouse.migrate import migrate
 
 HOUR = 60 * MINUTE
 COLUMNS = {
-    "events": "event_id exchange symbol instrument asset quote margin position position_proved price price_kind order_price"
-    " quantity"
-    " notional_usd notional_micros event_time event_time_kind received_time completeness source",
+    "events": "event_id exchange symbol instrument asset quote margin position position_proved price price_kind"
+    " order_price quantity notional_usd notional_micros event_time event_time_kind received_time completeness source",
     "bars_1m": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
     " late_count closed coverage revision",
     "bars_5m": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
@@ -76,7 +75,11 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.fixture
 def client(warehouse: Client) -> Client:
-    for table in ("events", "bars", "coverage", "tallies", "candles", "metrics", "dead_letters", "symbols"):
+    tables = warehouse.query(
+        "SELECT name FROM system.tables WHERE database = 'liquidations_data'"
+        " AND engine LIKE '%MergeTree' AND name != 'migrations'"
+    ).result_rows
+    for (table,) in tables:
         warehouse.command(f"TRUNCATE TABLE liquidations_data.{table}")
     return warehouse
 
@@ -135,6 +138,7 @@ def test_a_repeated_insert_changes_no_view(client, codec):
         *(liquidation(number) for number in range(50)),
         *(bar(DAY + MINUTE * minute, revision=5) for minute in range(50)),
         *(coverage(DAY + MINUTE * minute) for minute in range(50)),
+        *(coverage(DAY + MINUTE * minute, alive_ms=9, frames=0, symbol="NEWUSDT") for minute in range(50)),
         tally(),
         candle(),
         metric(),

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
-from unit.warehouse.rows import Kept, bar, coverage, liquidation, store
+from unit.warehouse.rows import DAY, MINUTE, Kept, bar, coverage, liquidation, store
 
 from pipeline.codec import HEADER_BYTES, container, frame_body
 from pipeline.warehouse.client import WarehouseError
@@ -30,7 +31,7 @@ def broken(codec, number):
         "a byte too many": value + b"\0",
         "twice": value + value[HEADER_BYTES:],
         "first byte of the body missing": value[:HEADER_BYTES] + value[HEADER_BYTES + 1 :],
-        "a bar": frame_body(codec.ids["liquidation.v1"], bar_body),
+        "a bar": frame_body(codec.ids["liquidation.v2"], bar_body),
         "huge length": value[: HEADER_BYTES + 16]
         + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"
         + value[HEADER_BYTES + 16 :],
@@ -138,11 +139,33 @@ def test_a_record_without_value_is_refused(codec):
 @pytest.mark.parametrize("table", [EVENTS, f"{EVENTS}_in"])
 def test_containers_of_our_schemas_go_in_untouched(client, codec, table):
     bodies = [codec.encode(liquidation(number))[HEADER_BYTES:] for number in range(10)]
-    block = container(codec.schemas["liquidation.v1"].document, bodies)
+    block = container(codec.schemas["liquidation.v2"].document, bodies)
 
     client.raw_insert(table, insert_block=block, fmt="Avro")
 
     assert len(rows(client)) == 10
+
+
+def test_records_of_old_and_new_versions_go_in_together(client, codec):
+    def in_version(record, key):
+        return frame_body(codec.ids[key], codec.body_of(record, codec.schemas[key]))
+
+    unproved = replace(liquidation(2), position_proved=False)
+    contract = replace(coverage(alive_ms=7), symbol="BTCUSDT")
+    values = [
+        in_version(liquidation(1), "liquidation.v1"),
+        in_version(unproved, "liquidation.v2"),
+        in_version(coverage(DAY), "coverage.v1"),
+        in_version(contract, "coverage.v2"),
+        in_version(coverage(DAY + MINUTE), "coverage.v2"),
+    ]
+
+    assert store(client, codec, values) == []
+
+    assert rows(client, "source.sequence, position_proved") == [(1, True), (2, False)]
+    starts = rows(client, "toUnixTimestamp64Milli(start)", "liquidations_data.coverage")
+    assert starts == [(DAY,), (DAY + MINUTE,)]
+    assert rows(client, "symbol, alive_ms", "liquidations_data.contract_coverage") == [("BTCUSDT", 7)]
 
 
 def test_every_field_arrives_as_it_was(client, codec):
