@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         1.0,
         gt=0,
         le=10.0,
-        description="How often each connection is asked for a sign of life, on which coverage rests.",
+        description="How often each connection is asked for a sign of life: coverage rests on it.",
     )
     stall_s: float = Field(10.0, gt=0, description="Without a sign of life for so long, a connection covers nothing.")
     confirm_s: float = Field(10.0, gt=0, description="A subscription that is not confirmed within this is repeated.")
