@@ -1,0 +1,164 @@
+"""The rules file: which rules run and with what parameters, and the hash of it that stands on every finding.
+
+A rules file is TOML with a table per rule. What it leaves out has the default given here, so an empty file is the
+default rules. Amounts are in USD, times in seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from hashlib import blake2b
+from typing import Annotated, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import OperationError
+
+Scope = Literal["instrument", "asset", "market"]
+Measure = Literal["usd", "count"]
+Closed = Literal["long", "short", "both"]
+# What a rule does where its inputs are covered less than the limit: fire, marked as degraded, or wait.
+WhenBlind = Literal["degrade", "wait"]
+ScorerName = Literal["mean_sd", "median_mad", "quantile", "ewma", "count_tail"]
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Usd = Annotated[float, Field(ge=0, le=1e12)]
+_HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_]+)\s*\]")
+_ENTRY = re.compile(r"\s*([A-Za-z0-9_]+)\s*=")
+
+
+class RulesError(OperationError):
+    """A rules file is wrong; the message names line and entry."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Rule(_Table):
+    """What every rule has."""
+
+    enabled: bool = True
+    when_blind: WhenBlind = "degrade"
+    least_coverage: _Share = Field(default=0.9, description="Below this share of covered time a rule is blind.")
+
+
+class SurgeRule(Rule):
+    """A bar far above the bars before it (requirements S28, S29, S37)."""
+
+    scopes: tuple[Literal["instrument", "asset"], ...] = ("instrument", "asset")
+    intervals_s: tuple[Literal[60, 300, 3600], ...] = (60, 300, 3600)
+    measures: tuple[Measure, ...] = ("usd", "count")
+    positions: tuple[Closed, ...] = ("long", "short", "both")
+    scorer: ScorerName = "mean_sd"
+    k: float = Field(default=2.5, gt=0, description="Deviations above the mean (mean_sd, ewma).")
+    period: int = Field(default=30, ge=2, le=200, description="Bars of the baseline.")
+    baseline: Literal["exclusive", "inclusive"] = Field(
+        default="exclusive", description="Whether a bar is in its own baseline."
+    )
+    limit: float = Field(default=3.5, gt=0, description="Modified z score (median_mad).")
+    q: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    probability: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    floor_usd: _Usd = Field(default=50_000.0, description="A bar of less USD never fires.")
+    least_events: int = Field(default=3, ge=1, description="A bar of fewer events never fires.")
+    min_value_usd: _Usd = Field(default=0.0, description="Events of less USD are left out before bars are made.")
+
+
+class RollingThresholdRule(Rule):
+    """USD of the last hour above a bound that doubles with each passing (requirements S77 to S81)."""
+
+    scopes: tuple[Literal["asset", "market"], ...] = ("asset", "market")
+    base_usd: Annotated[float, Field(gt=0, le=1e12)] = 1_000_000.0
+    span_s: int = Field(default=3_600, ge=60, le=86_400)
+    memory_s: int = Field(default=7_200, ge=0)
+    calm_s: int = Field(default=1_800, ge=0, description="An incident is over after so long under half of the base.")
+
+
+class CascadeRule(Rule):
+    """A run of liquidations of one position that drives itself (requirements S31, S45)."""
+
+    gap_s: float = Field(default=20.0, gt=0, le=600, description="Longest time between two events of a run.")
+    sampled_gap_s: float = Field(
+        default=30.0, gt=0, le=600, description="The same where all feeds of a run are sampled."
+    )
+    least_events: int = Field(default=5, ge=2)
+    least_one_sidedness: _Share = Field(default=0.65, description="Share of the run's position in the USD of its time.")
+    floor_usd: _Usd = 100_000.0
+    quantile: _Share = Field(default=0.99, description="Of the USD of the asset's runs in the history.")
+    history_days: int = Field(default=14, ge=1, le=90)
+    least_move_sd: float = Field(
+        default=2.0, ge=0, description="Price move with the forced flow, in deviations, where known."
+    )
+    end_gaps: float = Field(default=3.0, ge=1, description="It has subsided after so many gaps without an event.")
+    end_rate: _Share = Field(default=0.1, description="Or when the rate is under this share of its peak.")
+
+
+class RegimeRule(Rule):
+    """What kind of bar it is, by the asset's own quantiles (requirements S34 to S36, S41)."""
+
+    high: _Share = 0.9
+    low: _Share = 0.25
+    history_bars: int = Field(default=2_016, ge=50, description="Five-minute bars: a week.")
+    quiet_bars: int = Field(default=12, ge=1, description="A quiet period is at least so many quiet bars in a row.")
+
+
+class RatioRule(Rule):
+    """Liquidated USD beside traded USD of the same contract and bar (requirements S1 to S5)."""
+
+    threshold: Annotated[float, Field(gt=0)] = Field(default=0.2, description="Share of the traded USD.")
+    interval_s: Literal[60, 300, 3600] = 300
+    floor_usd: _Usd = 50_000.0
+
+
+class SilentChannelRule(Rule):
+    """A channel that is connected and brings nothing (found by the windows; here it becomes a finding)."""
+
+
+class Rules(_Table):
+    """All rules."""
+
+    surge: SurgeRule = SurgeRule()
+    rolling_threshold: RollingThresholdRule = RollingThresholdRule()
+    cascade: CascadeRule = CascadeRule()
+    regime: RegimeRule = RegimeRule()
+    ratio: RatioRule = RatioRule()
+    silent_channel: SilentChannelRule = SilentChannelRule()
+
+    @property
+    def hash(self) -> str:
+        """Return 16 hexadecimal digits that change when any parameter does, and not with the way it is written."""
+        text = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        return blake2b(text, digest_size=8).hexdigest()
+
+
+def read_rules(text: str) -> Rules:
+    """Return the rules in a file's text, or raise `RulesError` with the line of the first mistake, and all of them."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RulesError(f"not TOML: {error}") from None
+    try:
+        return Rules.model_validate(document)
+    except ValidationError as error:
+        wrong = [
+            (_line_of(text, found["loc"]), ".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()
+        ]
+        raise RulesError("; ".join(f"line {line}: {name}: {said}" for line, name, said in sorted(wrong))) from None
+
+
+def _line_of(text: str, place: tuple[int | str, ...]) -> int:
+    """Return the line (from 1) of the entry at `place`, of its table where the entry is not found, else 1."""
+    table, found = "", 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = _HEADER.match(line)
+        if header:
+            table = header[1]
+            if place and table == place[0]:
+                found = number
+            continue
+        entry = _ENTRY.match(line)
+        if entry and ((table, entry[1]) == tuple(place[:2]) or (not table and place and entry[1] == place[0])):
+            return number
+    return found
