@@ -53,6 +53,16 @@ class Publisher:
         """Publish what was refused."""
         self._produce(self._dead_letters, letter.stage.encode(), self._codec.encode(letter))
 
+    @property
+    def waiting(self) -> int:
+        """Return how many records are not confirmed yet."""
+        return len(self._producer)
+
+    def hear(self) -> None:
+        """Take what the broker has said since the last call, without waiting; raise what it refused."""
+        self._producer.poll(0)
+        self._raise_failure()
+
     def flush(self, timeout_s: float = 60.0) -> None:
         """Wait until everything published is confirmed."""
         waiting = self._producer.flush(timeout_s)

@@ -1,0 +1,128 @@
+"""The one way in: everything that enters becomes a frame with a time of its own, in one order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from pipeline.feeds import Mapping
+from pipeline.feeds.feed import Mapped
+from pipeline.ingest.publisher import Publisher
+from pipeline.records import DeadLetter, Frame, Heartbeat
+
+_LOOK_AGAIN_S = 0.01
+
+
+class Outlet(Protocol):
+    """Where frames go. The order of the calls is the order of everything behind them."""
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether more frames may come now; who reads sockets stops reading while there is none."""
+        ...
+
+    async def room(self) -> None:
+        """Return when there is room."""
+        ...
+
+    def take(self, frame: Frame) -> None:
+        """Publish a frame and what it means, or keep it safe until that can be done."""
+        ...
+
+    def leave(self, exchange: str, channel: str, connection: str) -> None:
+        """Hear that a connection has ended, behind its frames."""
+        ...
+
+
+class Intake:
+    """Make frames of what comes in and hand them on at once.
+
+    `received_time` (µs since 1970) rises with every frame of the process, also where the computer's clock stands still
+    or goes back, so that sorting recorded frames by it restores the order in which they were worked on.
+    """
+
+    def __init__(self, outlet: Outlet, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._outlet = outlet
+        self._now_ns = now_ns
+        self._last_us = 0
+        # Bound once: they are called for every message.
+        self._take = outlet.take
+        self.leave = outlet.leave
+        self.room = outlet.room
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether more may come in."""
+        return self._outlet.has_room
+
+    def now_us(self) -> int:
+        """Return the time (µs since 1970), not before that of the last frame."""
+        return max(self._last_us, self._now_ns() // 1000)
+
+    def now_ms(self) -> int:
+        """Return the time in whole milliseconds."""
+        return self.now_us() // 1000
+
+    def bring(
+        self, exchange: str, channel: str, connection: str, payload: bytes, sequence: int | None = None
+    ) -> Frame:
+        """Take in one message and return its frame.
+
+        Without a `sequence` the receive time is taken for it, which is unique over restarts: for connections that have
+        one name for ever, such as REST answers and the collector's own statements.
+        """
+        received_us = self._now_ns() // 1000
+        if received_us <= self._last_us:
+            received_us = self._last_us + 1
+        self._last_us = received_us
+        frame = Frame(
+            exchange, channel, connection, received_us if sequence is None else sequence, received_us, payload
+        )
+        self._take(frame)
+        return frame
+
+
+class Published:
+    """The outlet that maps and publishes at once.
+
+    `observe` is told of every event and refusal. There is room while less than `most_waiting` records wait for the
+    broker's confirmation.
+    """
+
+    def __init__(
+        self, publisher: Publisher, mapping: Mapping, observe: Callable[[Mapped], None], most_waiting: int = 100_000
+    ) -> None:
+        self._publisher = publisher
+        self._mapping = mapping
+        self._observe = observe
+        self._most_waiting = most_waiting
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether the broker keeps up."""
+        return self._publisher.waiting < self._most_waiting
+
+    async def room(self) -> None:
+        """Return when the broker has caught up."""
+        while not self.has_room:
+            self._publisher.hear()
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    def take(self, frame: Frame) -> None:
+        """Publish a frame, its events and its refusals."""
+        publisher = self._publisher
+        publisher.frame(frame)
+        for mapped in self._mapping.map(frame):
+            if isinstance(mapped, DeadLetter):
+                publisher.dead_letter(mapped)
+            elif isinstance(mapped, Heartbeat):
+                publisher.heartbeat(mapped)
+            else:
+                publisher.event(mapped)
+            self._observe(mapped)
+
+    def leave(self, exchange: str, channel: str, connection: str) -> None:
+        """Forget what the messages of a connection assumed from each other."""
+        self._mapping.leave(exchange, channel, connection)
