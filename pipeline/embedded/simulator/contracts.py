@@ -167,7 +167,7 @@ def _linear(index: int, number: int, asset: Asset, exchange: str, activity: floa
         symbol, size = f"{asset.name}-USDT-SWAP", asset.okx_contract
     contract_size = Fraction(size or 1)
     listed_price = asset.price_usd * multiplier
-    price_decimals = _price_decimals(listed_price)
+    price_decimals = price_decimals_of(listed_price)
     return Contract(
         index=index,
         asset=number,
@@ -200,7 +200,7 @@ def _inverse(index: int, number: int, asset: Asset, exchange: str, activity: flo
         pair=symbol.removesuffix("_PERP").removesuffix("-SWAP"),
         instrument=_instrument(asset, exchange, symbol, "USD", "inverse", str(contract_usd), 1),
         activity=activity,
-        price_decimals=_price_decimals(asset.price_usd),
+        price_decimals=price_decimals_of(asset.price_usd),
         quantity_decimals=0,
         listed_units=1.0,
         contract_size=Fraction(contract_usd),
@@ -223,7 +223,7 @@ def _instrument(
     )
 
 
-def _price_decimals(price: float) -> int:
+def price_decimals_of(price: float) -> int:
     """Return the decimals that show about six digits of a price."""
     decimals, level = 0, price
     while level < 10_000:  # noqa: PLR2004 - five digits, and one more below

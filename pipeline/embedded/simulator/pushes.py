@@ -46,7 +46,8 @@ def truth_of(contract: Contract, closure: Closure, price_steps: int, timing: Tim
     )
 
 
-def _refused(contract: Contract, closure: Closure, trap: str) -> Truth:
+def refused_of(contract: Contract, closure: Closure, trap: str) -> Truth:
+    """Return that a row is unusable, and why."""
     return Truth(
         "refused",
         contract.exchange,
@@ -126,7 +127,7 @@ class BinancePushes:
             broken = payload[: len(payload) * 3 // 5]
             if trap != "cut_json":
                 broken = _broken_binance_order(trap, contract, closure, push_ms)
-            self._wire.send(received_us + 90, BINANCE, broken, (_refused(contract, closure, trap),), resendable=False)
+            self._wire.send(received_us + 90, BINANCE, broken, (refused_of(contract, closure, trap),), resendable=False)
 
 
 def _broken_binance_order(trap: str, contract: Contract, closure: Closure, push_ms: int) -> bytes:
@@ -182,7 +183,7 @@ class BybitPushes:
         trap = None if contract.inverse else self._traps.take(push_ms)
         if trap == "bad_row":
             rows.insert(len(rows) // 2, _broken_bybit_row("negative_size", contract, batch[0][1]))
-            truths.insert(len(truths) // 2, _refused(contract, batch[0][1], trap))
+            truths.insert(len(truths) // 2, refused_of(contract, batch[0][1], trap))
         payload = messages.bybit_rows(contract.symbol, rows, push_ms)
         self._wire.send(received_us, stream, payload, tuple(truths), resendable=trap != "bad_row")
         if trap is not None and trap != "bad_row":
@@ -190,7 +191,7 @@ class BybitPushes:
             if trap != "cut_json":
                 row = _broken_bybit_row(trap, contract, batch[0][1])
                 broken = messages.bybit_rows(contract.symbol, [row], push_ms)
-            refused = (_refused(contract, batch[0][1], trap),)
+            refused = (refused_of(contract, batch[0][1], trap),)
             self._wire.send(received_us + 90, stream, broken, refused, resendable=False)
 
 
@@ -293,7 +294,7 @@ class OkxPushes:
         contract, closure = message[0][0], message[0][1][0]
         if trap == "bad_row":
             entries[0][2].insert(1, _broken_okx_detail("negative_size", contract, closure))
-            truths.insert(1, _refused(contract, closure, trap))
+            truths.insert(1, refused_of(contract, closure, trap))
         payload = messages.okx_orders(entries)
         self._wire.send(received_us, OKX, payload, tuple(truths), resendable=resendable and trap != "bad_row")
         if trap is not None and trap != "bad_row":
@@ -303,7 +304,7 @@ class OkxPushes:
                 if trap == "unknown_contract_size":
                     symbol, pair = f"{_UNLISTED}-USDT-SWAP", f"{_UNLISTED}-USDT"
                 broken = messages.okx_orders([(symbol, pair, [_broken_okx_detail(trap, contract, closure)])])
-            refused = (_refused(contract, closure, trap),)
+            refused = (refused_of(contract, closure, trap),)
             self._wire.send(received_us + 90, OKX, broken, refused, resendable=False)
 
 
