@@ -18,8 +18,9 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
+from pipeline.feeds.conversations.binance import EXCHANGE, LIVE, NAMES, QUOTES
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
-from pipeline.feeds.naming import Multiplied, Names, compact_date, instrument_of
+from pipeline.feeds.naming import Names, compact_date, instrument_of
 from pipeline.feeds.numbers import choice, positive, positive_or_none, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, map_rows, object_of
 from pipeline.feeds.sizes import known_contract_size, order_price_of, size_of
@@ -38,39 +39,10 @@ from pipeline.records import (
     number_text,
 )
 
-EXCHANGE: Final = "binance"
-
 # The side of the forced order, and what it closes.
 CLOSES: Final[Mapping[str, Position]] = {"SELL": "long", "BUY": "short"}
 _FILLED = {"FILLED", "PARTIALLY_FILLED"}
 _MARKETS: Final[Mapping[str, str]] = {"1": "USD-M", "2": "COIN-M"}
-
-# Quote assets of USD-M contracts in USD (exchangeInfo's quoteAsset); longest first is not needed, none ends another.
-# BTC-quoted ETHBTC is left out on purpose: its value in USD needs another price.
-QUOTES: Final = ("USDT", "USDC", "BUSD")
-
-# Listings of many units (exchange_feeds 4, and the further ones in exchangeInfo's baseAsset, each the coin's own name
-# behind the factor; `1000X` is a thousand X, `1INCH`, `0G` and `2Z` are coins).
-MULTIPLIED: Final[Multiplied] = {
-    "1000BONK": ("BONK", 1000),
-    "1000BTTC": ("BTTC", 1000),
-    "1000CAT": ("CAT", 1000),
-    "1000CHEEMS": ("CHEEMS", 1000),
-    "1000FLOKI": ("FLOKI", 1000),
-    "1000LUNC": ("LUNC", 1000),
-    "1000PEPE": ("PEPE", 1000),
-    "1000RATS": ("RATS", 1000),
-    "1000SATS": ("SATS", 1000),
-    "1000SHIB": ("SHIB", 1000),
-    "1000WHY": ("WHY", 1000),
-    "1000X": ("X", 1000),
-    "1000XEC": ("XEC", 1000),
-    "1000000BOB": ("BOB", 1_000_000),
-    "1000000MOG": ("MOG", 1_000_000),
-    "1MBABYDOGE": ("BABYDOGE", 1_000_000),
-}
-
-_NAMES = Names(EXCHANGE, MULTIPLIED)
 
 
 class ForcedOrder(NamedTuple):
@@ -98,7 +70,7 @@ def named(symbol: str) -> Instrument | None:
     `BTCUSDT` perpetual; `BTCUSDT_251226` dated; `BTCUSD_PERP` and `BTCUSD_200925` COIN-M, which is therefore looked for
     first (`BNBUSD_PERP` is not quoted in BUSD).
     """
-    return _named(_NAMES, symbol)
+    return _named(NAMES, symbol)
 
 
 @lru_cache(maxsize=16_384)
@@ -123,7 +95,7 @@ def liquidation_of(
     index: int,
     forced: ForcedOrder,
     instruments: Instruments,
-    names: Names = _NAMES,
+    names: Names = NAMES,
     price_kind: PriceKind = "average_fill",
     completeness: Completeness = "sampled",
 ) -> Liquidation:
@@ -173,7 +145,7 @@ def liquidation_of(
     )
 
 
-def map_forced_orders(frame: Frame, instruments: Instruments, names: Names = _NAMES) -> Iterator[Mapped]:
+def map_forced_orders(frame: Frame, instruments: Instruments, names: Names = NAMES) -> Iterator[Mapped]:
     """Map a message of the `forceOrder` stream, as Binance and its clones send it; `names` says whose it is."""
 
     def event_of(index: int, message: object) -> Liquidation | None:
@@ -230,4 +202,4 @@ def _coin_margined(market: object) -> bool:
     return str(market) == "2"
 
 
-FEED = Feed(EXCHANGE, stateless(map_forced_orders))
+FEED = Feed(EXCHANGE, stateless(map_forced_orders), live=LIVE)

@@ -19,8 +19,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from pipeline.feeds.conversations.bybit import EXCHANGE, LIVE, NAMES
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
-from pipeline.feeds.naming import Multiplied, Names, instrument_of, worded_date
+from pipeline.feeds.naming import instrument_of, worded_date
 from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
 from pipeline.feeds.sizes import size_of
@@ -37,35 +38,12 @@ from pipeline.records import (
     number_text,
 )
 
-EXCHANGE: Final = "bybit"
-
 # The side of the position itself.
 POSITIONS: Final[Mapping[str, Position]] = {"Buy": "long", "Sell": "short"}
 
 # Documented for all inverse contracts of the exchange (exchange_feeds 2), so it is a rule, not a guess.
 INVERSE_CONTRACT_USD: Final = 1.0
 
-# Listings of many units (exchange_feeds 4, and the further ones in instruments-info's baseCoin); the factor may stand
-# behind the name.
-MULTIPLIED: Final[Multiplied] = {
-    "1000BONK": ("BONK", 1000),
-    "1000BTT": ("BTT", 1000),
-    "1000CAT": ("CAT", 1000),
-    "1000FLOKI": ("FLOKI", 1000),
-    "1000LUNC": ("LUNC", 1000),
-    "1000PEPE": ("PEPE", 1000),
-    "1000RATS": ("RATS", 1000),
-    "1000TURBO": ("TURBO", 1000),
-    "1000X": ("X", 1000),
-    "1000XEC": ("XEC", 1000),
-    "10000SATS": ("SATS", 10_000),
-    "1000000BABYDOGE": ("BABYDOGE", 1_000_000),
-    "1000000CHEEMS": ("CHEEMS", 1_000_000),
-    "1000000MOG": ("MOG", 1_000_000),
-    "SHIB1000": ("SHIB", 1000),
-}
-
-_NAMES = Names(EXCHANGE, MULTIPLIED)
 _QUARTERLY = re.compile(r"(?P<base>\w+)USD(?P<month>[FGHJKMNQUVXZ])(?P<year>\d\d)")
 # The letters of the months on futures exchanges, January to December.
 _MONTH_LETTERS: Final = "FGHJKMNQUVXZ"
@@ -94,17 +72,17 @@ def named(symbol: str) -> Instrument | None:
     pair, dash, last = symbol.partition("-")
     if dash:
         quote = "USDT" if pair.endswith("USDT") else "USDC"
-        return _NAMES.dated(symbol, pair.removesuffix("USDT"), quote, "linear", worded_date(last))
+        return NAMES.dated(symbol, pair.removesuffix("USDT"), quote, "linear", worded_date(last))
     for ending, quote in (("USDT", "USDT"), ("PERP", "USDC")):
         if symbol.endswith(ending):
-            return _NAMES.perpetual(symbol, symbol.removesuffix(ending), quote, "linear")
+            return NAMES.perpetual(symbol, symbol.removesuffix(ending), quote, "linear")
     if symbol.endswith("USD"):
-        return _NAMES.perpetual(symbol, symbol.removesuffix("USD"), "USD", "inverse")
+        return NAMES.perpetual(symbol, symbol.removesuffix("USD"), "USD", "inverse")
     quarterly = _QUARTERLY.fullmatch(symbol)
     if quarterly is None or not quarterly["year"].isascii():
         return None
     year, month = 2000 + int(quarterly["year"]), 1 + _MONTH_LETTERS.index(quarterly["month"])
-    return _NAMES.month(symbol, quarterly["base"], "USD", "inverse", year, month)
+    return NAMES.month(symbol, quarterly["base"], "USD", "inverse", year, month)
 
 
 def liquidation_of(
@@ -212,4 +190,4 @@ def _old_row(row: dict[str, Any]) -> LiquidatedPosition:
     )
 
 
-FEED = Feed(EXCHANGE, stateless(_map))
+FEED = Feed(EXCHANGE, stateless(_map), live=LIVE)

@@ -17,8 +17,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from pipeline.feeds.conversations.okx import CONTRACT_TYPES, EXCHANGE, LIVE, NAMES, ORDERS
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
-from pipeline.feeds.naming import Names, compact_date, instrument_of
+from pipeline.feeds.naming import compact_date, instrument_of
 from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
 from pipeline.feeds.sizes import known_contract_size, size_of
@@ -35,18 +36,12 @@ from pipeline.records import (
     number_text,
 )
 
-EXCHANGE: Final = "okx"
-
 # The side of the order, and what it closes.
 CLOSES: Final[Mapping[str, Position]] = {"sell": "long", "buy": "short"}
 _POSITIONS: Final[Mapping[str, Position | None]] = {"long": "long", "short": "short", "net": None}
-_CONTRACT_TYPES = ("SWAP", "FUTURES")
-_CHANNEL: Final = "liquidation-orders"
 
-# Quote of a contract's name, and how such contracts settle (exchange_feeds 4). OKX multiplies no listings; its contract
-# values do that.
+# Quote of a contract's name, and how such contracts settle (exchange_feeds 4).
 _MARGINS: Final[Mapping[str, Margin]] = {"USDT": "linear", "USDC": "linear", "USD": "inverse"}
-_NAMES = Names(EXCHANGE, {})
 
 
 class LiquidationOrder(NamedTuple):
@@ -69,8 +64,8 @@ def named(symbol: str) -> Instrument | None:
         return None
     base, quote, last = parts
     if last == "SWAP":
-        return _NAMES.perpetual(symbol, base, quote, _MARGINS[quote])
-    return _NAMES.dated(symbol, base, quote, _MARGINS[quote], compact_date(last))
+        return NAMES.perpetual(symbol, base, quote, _MARGINS[quote])
+    return NAMES.dated(symbol, base, quote, _MARGINS[quote], compact_date(last))
 
 
 def position_of(position_word: object, order: object) -> Position:
@@ -131,7 +126,7 @@ def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
         entry = object_of("data entry", found.entry)
         detail = object_of("details", found.detail)
         contract_type = word("instType", entry.get("instType"))
-        if contract_type not in _CONTRACT_TYPES:
+        if contract_type not in CONTRACT_TYPES:
             raise RefusedError(
                 "unsupported_instrument_type", f"instType is {shown(contract_type)}, neither SWAP nor FUTURES"
             )
@@ -148,7 +143,7 @@ def _details(payload: bytes) -> list[_Detail]:
     # Acknowledgements, errors and notices have an event; data has none.
     if "event" in message:
         return []
-    if object_of("arg", message.get("arg")).get("channel") != _CHANNEL:
+    if object_of("arg", message.get("arg")).get("channel") != ORDERS:
         return []
     found: list[_Detail] = []
     for entry in list_of("data", message.get("data")):
@@ -174,4 +169,4 @@ def _row(entry: dict[str, Any], detail: dict[str, Any]) -> LiquidationOrder:
     )
 
 
-FEED = Feed(EXCHANGE, stateless(_map))
+FEED = Feed(EXCHANGE, stateless(_map), live=LIVE)

@@ -13,6 +13,7 @@ from typing import Final
 
 from pipeline.feeds import binance
 from pipeline.feeds.archives.lines import Origin, columns_of, lines_of, row_frames, without_header
+from pipeline.feeds.conversations.binance import MULTIPLIED
 from pipeline.feeds.feed import Archive, Instruments, Mapped
 from pipeline.feeds.naming import Names
 from pipeline.feeds.numbers import choice, iso_time_us, positive
@@ -25,7 +26,7 @@ HEADER: Final = b"id,timestamp,symbol,side,price,quantity,value,time"
 _COLUMNS: Final = HEADER.count(b",") + 1
 
 # Same naming as Binance, an instrument table of its own.
-_NAMES = Names(EXCHANGE, binance.MULTIPLIED)
+_NAMES = Names(EXCHANGE, MULTIPLIED)
 
 
 def _recognise(path: Path, head: bytes) -> bool:  # noqa: ARG001 - the name tells nothing

@@ -43,13 +43,13 @@ def _recognise(path: Path, head: bytes) -> bool:  # noqa: ARG001 - the name tell
 
 def _frames(path: Path, chunks: Iterable[bytes]) -> Iterator[Frame]:
     rows = without_header(lines_of(chunks), HEADER)
-    return row_frames(ARCHIVE.channel, path, rows, _origin, binance.EXCHANGE)
+    return row_frames(ARCHIVE.channel, path, rows, _origin, binance.FEED.exchange)
 
 
 def _origin(row: bytes) -> Origin:
     columns = columns_of(row, _LONG_ROW, _SHORT_ROW)
     pushed = columns[10] if len(columns) == _LONG_ROW else columns[0]
-    return binance.EXCHANGE, iso_time_us("Event Time", pushed)
+    return binance.FEED.exchange, iso_time_us("Event Time", pushed)
 
 
 def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:

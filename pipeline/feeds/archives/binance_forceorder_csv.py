@@ -21,6 +21,7 @@ from typing import Final
 
 from pipeline.feeds import binance
 from pipeline.feeds.archives.lines import Origin, columns_of, lines_of, row_frames
+from pipeline.feeds.conversations.binance import QUOTES
 from pipeline.feeds.feed import Archive, Instruments, Mapped
 from pipeline.feeds.numbers import choice, positive, positive_or_none, shown, time_ms_of
 from pipeline.feeds.rows import map_rows
@@ -35,7 +36,7 @@ _NO_PRICE: Final = "None"
 def raw_symbol(written: str) -> str:
     """Return the symbol as Binance writes it."""
     pair, underscore, last = written.partition("_")
-    quoted = any(pair.endswith(quote) and pair != quote for quote in binance.QUOTES)
+    quoted = any(pair.endswith(quote) and pair != quote for quote in QUOTES)
     if quoted or (underscore and pair.endswith("USD")):
         return written
     return f"{pair}USDT{underscore}{last}"
@@ -50,11 +51,11 @@ def _recognise(path: Path, head: bytes) -> bool:  # noqa: ARG001 - the name tell
 
 
 def _frames(path: Path, chunks: Iterable[bytes]) -> Iterator[Frame]:
-    return row_frames(ARCHIVE.channel, path, lines_of(chunks), _origin, binance.EXCHANGE)
+    return row_frames(ARCHIVE.channel, path, lines_of(chunks), _origin, binance.FEED.exchange)
 
 
 def _origin(row: bytes) -> Origin:
-    return binance.EXCHANGE, 1000 * time_ms_of("T", columns_of(row, _COLUMNS)[10])
+    return binance.FEED.exchange, 1000 * time_ms_of("T", columns_of(row, _COLUMNS)[10])
 
 
 def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:

@@ -108,9 +108,9 @@ def _okx(frame: Frame, index: int, columns: list[str], instruments: Instruments)
 
 
 _RULES: Final[Mapping[str, Rule]] = {
-    binance.EXCHANGE: _binance,
-    bybit.EXCHANGE: _bybit,
-    okx.EXCHANGE: _okx,
+    binance.FEED.exchange: _binance,
+    bybit.FEED.exchange: _bybit,
+    okx.FEED.exchange: _okx,
 }
 
 ARCHIVE = Archive(NAME, _recognise, _frames, _map)

@@ -67,7 +67,7 @@ def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
             raise RefusedError(
                 "unknown_position", f"side is {shown(row.get('side'))} in all rows of Hyperliquid, long or short"
             )
-        if venue != okx.EXCHANGE:
+        if venue != okx.FEED.exchange:
             raise RefusedError("unknown_exchange", f"no rule for rows of {shown(venue)} in this format")
         return okx.liquidation_of(frame, index, _okx_row(row), instruments)
 

@@ -139,11 +139,11 @@ def _time_us(name: str, text: str) -> int:
 
 # Name in the files -> our name, and the rule for its rows.
 _EXCHANGES: Final[Mapping[str, tuple[str, Rule]]] = {
-    "binance-futures": (binance.EXCHANGE, _binance_linear),
-    "binance-delivery": (binance.EXCHANGE, _binance_inverse),
-    "bybit": (bybit.EXCHANGE, _bybit),
-    "okex-swap": (okx.EXCHANGE, _okx),
-    "okex-futures": (okx.EXCHANGE, _okx),
+    "binance-futures": (binance.FEED.exchange, _binance_linear),
+    "binance-delivery": (binance.FEED.exchange, _binance_inverse),
+    "bybit": (bybit.FEED.exchange, _bybit),
+    "okex-swap": (okx.FEED.exchange, _okx),
+    "okex-futures": (okx.FEED.exchange, _okx),
 }
 
 ARCHIVE = Archive(NAME, _recognise, _frames, _map)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.feeds.binance import MULTIPLIED
+from pipeline.feeds.conversations.binance import MULTIPLIED
 from pipeline.feeds.conversations.payloads import object_at, object_in, text_in
 from pipeline.feeds.live import Budget, Channel, Clock, Heard, Limits, Live, Metadata, Outgoing, Request, Topic
 from pipeline.feeds.naming import Names
