@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 from pipeline.feeds.feed import Instruments
 from pipeline.feeds.numbers import shown
@@ -93,6 +93,11 @@ def compact_date(text: str) -> date | None:
     if len(text) != len("yymmdd") or not (text.isascii() and text.isdigit()):
         return None
     return _date(2000 + int(text[:2]), int(text[2:4]), int(text[4:]))
+
+
+def day_of(time_ms: int) -> date:
+    """Return the day (UTC) of a time in milliseconds since 1970."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).date()
 
 
 def worded_date(text: str) -> date | None:
