@@ -5,7 +5,7 @@ Sources: Lighter documentation (WebSocket reference, market data), recorded mess
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -35,8 +35,8 @@ MULTIPLIED: Final[Multiplied] = {
     "1000SHIB": ("SHIB", 1000),
     "1000TOSHI": ("TOSHI", 1000),
 }
-# What `market_type` says, and whether it is a perpetual; where it is missing the list itself is one of perpetuals.
-_PERPETUAL: Final[Mapping[object, bool]] = {"perp": True, None: True, "spot": False}
+# What `market_type` says of a perpetual; where it is missing the list itself is one of perpetuals.
+_PERPETUAL: Final = ("perp", None)
 
 
 class _Conversation:
@@ -87,7 +87,7 @@ class _Conversation:
 def _read_markets(request: Request, answer: bytes) -> Sequence[Instrument]:  # noqa: ARG001 - one page
     page = object_of("answer", json_of(answer))
     markets = (object_of("market", market) for market in list_of("order_book_details", page.get("order_book_details")))
-    return [_perpetual(market) for market in markets if _PERPETUAL.get(market.get("market_type"))]
+    return [_perpetual(market) for market in markets if market.get("market_type") in _PERPETUAL]
 
 
 def _perpetual(market: dict[str, Any]) -> Instrument:
