@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pipeline.feeds.facts import Facts
 from pipeline.feeds.live import Live
-from pipeline.records import Candle, DeadLetter, Frame, Instrument, Liquidation, MarketMetric
+from pipeline.records import Candle, DeadLetter, Frame, Heartbeat, Instrument, Liquidation, MarketMetric, Subscription
 
 # Contracts by (exchange, symbol).
 Instruments = Mapping[tuple[str, str], Instrument]
-Mapped = Liquidation | Candle | MarketMetric | DeadLetter
+Mapped = Liquidation | Candle | MarketMetric | Heartbeat | Subscription | DeadLetter
 # A frame and what metadata is known become any number of events and refusals. A frame without events (an
 # acknowledgement, a pong) becomes nothing. Outside data never raises; a fault of our own does.
 Map = Callable[[Frame, Instruments], Iterator[Mapped]]

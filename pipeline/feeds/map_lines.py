@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
-from datetime import date
 from typing import Any, Final
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
 
 from pipeline.feeds.discovery import feed_of
 from pipeline.feeds.feed import Instruments, Mapped
 from pipeline.feeds.frame_lines import frame_of_document, is_frame
+from pipeline.feeds.instrument_fields import instrument_of
 from pipeline.feeds.mapping import Mapping as FrameMapping
 from pipeline.feeds.numbers import shown
 from pipeline.feeds.rows import json_of
-from pipeline.records import EARLIEST_MS, LATEST_MS, DeadLetter, Frame, Instrument, RefusedError
+from pipeline.records import EARLIEST_MS, LATEST_MS, DeadLetter, Frame, Instrument, Liquidation, RefusedError
 
 _CHANNEL: Final = "messages"
 _CONNECTION: Final = "map"
 # Keys of the time at which an exchange pushed a message: Binance, Bybit.
 _PUSH_TIMES: Final = ("E", "ts")
-_INSTRUMENT = TypeAdapter(Instrument)
-_INSTRUMENT_KEYS = frozenset(Instrument.__dataclass_fields__)
 
 
 def map_lines(exchange: str, lines: Iterable[bytes], instruments: Instruments) -> Iterator[str]:
@@ -55,7 +52,7 @@ def read_instruments(lines: Iterable[bytes]) -> Instruments:
         if not line.strip():
             continue
         try:
-            instrument = _instrument(line)
+            instrument = instrument_of(json_of(line))
             key = (instrument.exchange, instrument.symbol)
             if found.setdefault(key, instrument) != instrument:
                 raise RefusedError("bad_instruments", f"{key[1]} of {key[0]} is described twice, differently")
@@ -97,7 +94,7 @@ def _mapped(exchange: str, number: int, line: bytes, mapping: FrameMapping) -> I
 
 
 def _received_when_it_happened(mapped: Mapped) -> Mapped:
-    if isinstance(mapped, DeadLetter) or not hasattr(mapped, "event_time"):
+    if not isinstance(mapped, Liquidation):
         return mapped
     return replace(mapped, received_time=1000 * mapped.event_time)
 
@@ -121,29 +118,3 @@ def _refusal(reason: str, message: str, number: int) -> str:
 
 def _fields(event: Mapped) -> dict[str, Any]:
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in asdict(event).items()}
-
-
-def _instrument(line: bytes) -> Instrument:
-    document = json_of(line)
-    if isinstance(document, dict) and (unknown := document.keys() - _INSTRUMENT_KEYS):
-        raise RefusedError("bad_instruments", f"no field of an instrument: {', '.join(sorted(unknown))}")
-    try:
-        instrument = _INSTRUMENT.validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RefusedError("bad_instruments", f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()) from None
-    names = (instrument.exchange, instrument.symbol, instrument.instrument, instrument.asset, instrument.quote)
-    if not all(names):
-        raise RefusedError("bad_instruments", "exchange, symbol, instrument, asset and quote must not be empty")
-    for name, number in (
-        ("contract_size", instrument.contract_size),
-        ("asset_multiplier", instrument.asset_multiplier),
-    ):
-        if number is not None and not 0 < number < float("inf"):
-            raise RefusedError("bad_instruments", f"{name} is {number}, not a positive number")
-    if instrument.expiry is not None:
-        try:
-            date.fromisoformat(instrument.expiry)
-        except ValueError:
-            raise RefusedError("bad_instruments", f"expiry is {shown(instrument.expiry)}, not YYYY-MM-DD") from None
-    return instrument

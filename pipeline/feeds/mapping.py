@@ -1,8 +1,8 @@
 """Frames in the order in which they came become events: the one door from outside data into the pipeline.
 
 Live collection, replays and `liquidations map` use the same object, so the same frames give the same events. It keeps
-what frames themselves teach: the contracts that a collector has noted (`instruments` frames), and what some exchanges'
-messages assume from earlier ones on their connection.
+what frames themselves teach: the contracts that a collector has found, and what some exchanges' messages assume from
+earlier ones on their connection.
 """
 
 from __future__ import annotations
@@ -11,6 +11,13 @@ from collections.abc import Iterator
 
 from pipeline.feeds.discovery import archive_of, feed_of
 from pipeline.feeds.feed import Instruments, Map, Mapped
+from pipeline.feeds.statements import (
+    collector_of,
+    has_instruments,
+    has_statements,
+    learn_instruments,
+    map_statements,
+)
 from pipeline.records import Frame, Instrument, RefusedError, dead_letter_of_frame
 
 _ARCHIVE_CHANNEL = "archive:"
@@ -20,21 +27,37 @@ class Mapping:
     """Maps frames; `instruments` are the contracts known beforehand."""
 
     def __init__(self, instruments: Instruments) -> None:
-        self.instruments: dict[tuple[str, str], Instrument] = dict(instruments)
+        self._instruments = instruments
+        # The same and what each collector has found. One collector's frames are not mapped with what another one found:
+        # live they would not be, if the two are two processes.
+        self._found: dict[str, dict[tuple[str, str], Instrument]] = {}
         # The mapping of each connection by exchange, channel and connection; a new connection remembers nothing.
         self._begun: dict[tuple[str, str, str], Map] = {}
 
     def map(self, frame: Frame) -> Iterator[Mapped]:
         """Return the events and refusals in one frame.
 
-        A frame whose channel is `archive:NAME` is a row of that archive format, every other one a message of its
-        exchange. Outside data never raises: what cannot be used is a dead letter.
+        A frame whose channel is `archive:NAME` is a row of that archive format; statements and contracts are what a
+        collector says itself (see `pipeline.feeds.statements`); every other one is a message of its exchange. Outside
+        data never raises: what cannot be used is a dead letter.
         """
+        if has_statements(frame):
+            return map_statements(frame)
+        collector = collector_of(frame.connection)
+        if has_instruments(frame):
+            found = self._found.get(collector)
+            if found is None:
+                found = self._found[collector] = dict(self._instruments)
+            return iter(learn_instruments(frame, found))
         try:
             mapping = self._mapping_of(frame)
         except RefusedError as refusal:
             return iter((dead_letter_of_frame(frame, 0, refusal.reason, str(refusal)),))
-        return mapping(frame, self.instruments)
+        return mapping(frame, self.instruments(collector))
+
+    def instruments(self, collector: str) -> Instruments:
+        """Return the contracts with which frames of `collector` are mapped."""
+        return self._found.get(collector, self._instruments)
 
     def leave(self, exchange: str, channel: str, connection: str) -> None:
         """Forget a connection that has ended."""

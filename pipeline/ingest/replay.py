@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pipeline.feeds import Mapping
-from pipeline.feeds.feed import Instruments
+from pipeline.feeds.feed import Instruments, Mapped
 from pipeline.ingest.publisher import Publisher
 from pipeline.ingest.recordings import EndOfRecording
 from pipeline.ingest.replay_clock import ReplayClock
-from pipeline.records import DeadLetter, Frame, Liquidation
+from pipeline.records import DeadLetter, Frame, Heartbeat, Liquidation, Subscription
 from pipeline.windows.parameters import MINUTE_MS
 
 
@@ -19,13 +19,15 @@ class Replayed:
     """What a replay published.
 
     `frames` read, `events` found in them (repetitions included), `dead_letters` for refusals, and frames that held
-    neither (acknowledgements, answers to pings). `time_us` is the receive time of the newest frame, 0 before the first.
+    neither (acknowledgements, answers to pings). `statements` are the heartbeats and subscriptions that a collector's
+    own frames hold. `time_us` is the receive time of the newest frame, 0 before the first.
     """
 
     frames: int = 0
     events: int = 0
     dead_letters: int = 0
     without_events: int = 0
+    statements: int = 0
     time_us: int = 0
 
 
@@ -40,7 +42,11 @@ def replay(
     lateness_ms: int,
     progress: Progress,
 ) -> Replayed:
-    """Publish everything in `items`, which are in the order of their times, and return the counts."""
+    """Publish everything in `items`, which are in the order of their times, and return the counts.
+
+    Frames of live collection bring their collector's own heartbeats; for the others they are made from the frames'
+    times.
+    """
     clock = ReplayClock()
     mapping = Mapping(instruments)
     counts = Replayed()
@@ -58,14 +64,9 @@ def replay(
         found = False
         for mapped in mapping.map(item):
             found = True
-            if isinstance(mapped, DeadLetter):
-                publisher.dead_letter(mapped)
-                counts.dead_letters += 1
-            else:
-                publisher.event(mapped)
-                counts.events += 1
-                if isinstance(mapped, Liquidation):
-                    newest_ms = max(newest_ms, mapped.event_time)
+            _publish(mapped, publisher, counts)
+            if isinstance(mapped, Liquidation):
+                newest_ms = max(newest_ms, mapped.event_time)
         counts.frames += 1
         counts.without_events += not found
         counts.time_us = max(counts.time_us, item.received_time)
@@ -76,3 +77,18 @@ def replay(
     publisher.flush()
     progress(counts)
     return counts
+
+
+def _publish(mapped: Mapped, publisher: Publisher, counts: Replayed) -> None:
+    if isinstance(mapped, DeadLetter):
+        publisher.dead_letter(mapped)
+        counts.dead_letters += 1
+    elif isinstance(mapped, Heartbeat):
+        publisher.heartbeat(mapped)
+        counts.statements += 1
+    elif isinstance(mapped, Subscription):
+        publisher.event(mapped)
+        counts.statements += 1
+    else:
+        publisher.event(mapped)
+        counts.events += 1

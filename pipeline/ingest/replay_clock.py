@@ -7,6 +7,10 @@ A recording says when frames came, not when somebody listened. The rules by whic
   brought it;
 - when no frame at all came for `gap_ms`, the recorder is taken to have stopped at the last frame before.
 
+A recording of live collection holds the collector's own statements. From the first one of an exchange on, nothing is
+told here of that exchange, and nothing at the end: its clock stops where the collector's stopped, as it did live. What
+else a collector says or asks for besides listening (contracts, answers of REST) is no sign of a channel.
+
 Heartbeats stand in the log before the frames they precede, on every fifth second: a live collector says more, and a
 replay of hours should take seconds. In quiet times, when no frame came for `idle_after_ms`, every tenth second does.
 """
@@ -16,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from pipeline.feeds.statements import REST, has_instruments, has_statements
 from pipeline.records import ChannelState, Frame, Heartbeat
 
 ChannelKey = tuple[str, str]  # exchange, channel
@@ -40,6 +45,7 @@ class ReplayClock:
     gap_ms: int = 600_000
     idle_after_ms: int = 10_000
     _channels: dict[ChannelKey, _Channel] = field(default_factory=dict)
+    _stated: set[str] = field(default_factory=set)
     _known: dict[ChannelKey, int] = field(default_factory=dict)
     _last_frame_ms: int = 0
     _tick_ms: int = 0
@@ -50,6 +56,11 @@ class ReplayClock:
         if self._channels and time_ms - self._last_frame_ms > self.gap_ms:
             yield from self._leave(list(self._channels), self._last_frame_ms)
         yield from self._ticks(time_ms)
+        if has_statements(frame) and frame.exchange not in self._stated:
+            yield from self._give_way(frame.exchange)
+        if frame.exchange in self._stated or has_instruments(frame) or frame.channel.startswith(REST):
+            self._last_frame_ms = time_ms
+            return
         key = (frame.exchange, frame.channel)
         channel = self._channels.get(key)
         if channel is None:
@@ -78,6 +89,11 @@ class ReplayClock:
         yield from self._leave(list(self._channels), self._last_frame_ms)
         for key in sorted(self._known):
             yield from self._beat(key, _Channel(beat_ms=self._known[key]), until_ms, "down")
+
+    def _give_way(self, exchange: str) -> Iterator[Heartbeat]:
+        self._stated.add(exchange)
+        yield from self._leave([key for key in self._channels if key[0] == exchange], self._last_frame_ms)
+        self._known = {key: beat_ms for key, beat_ms in self._known.items() if key[0] != exchange}
 
     def _ticks(self, until_ms: int) -> Iterator[Heartbeat]:
         while self._channels:

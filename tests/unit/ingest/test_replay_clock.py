@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.feeds.statements import INSTRUMENTS, STATEMENTS
 from pipeline.ingest.replay_clock import ReplayClock
 from pipeline.records import Frame
 from pipeline.windows.fold import Batch, fold
@@ -77,3 +78,43 @@ def test_days_of_silence_cost_nothing():
     clock = ReplayClock()
     beats = [beat for one in (frame(0), frame(30 * 86_400_000)) for beat in clock.before(one)]
     assert len(beats) < 10
+
+
+def said(at_ms: int, exchange: str = "binance", channel: str = STATEMENTS, connection: str = "tokyo/statements"):
+    return Frame(exchange, channel, connection, 0, (BASE_MS + at_ms) * 1000, b"{}")
+
+
+def test_a_recording_with_its_collectors_own_statements_gets_no_others():
+    clock = ReplayClock()
+    items = [
+        said(0, channel=INSTRUMENTS, connection="tokyo/instruments"),
+        said(100, channel="rest:exchangeInfo", connection="tokyo/fapi/v1/exchangeInfo?"),
+        said(200),
+        *(frame(at_ms, connection="tokyo/forceOrder/1-0") for at_ms in range(300, 900_000, 20_000)),
+        said(900_000),
+        frame(1_900_000),
+    ]
+    beats = [beat for item in items for beat in clock.before(item)]
+    assert not beats
+    assert not list(clock.leave({("binance", "forceOrder", "tokyo/forceOrder/1-0")}))
+    assert not list(clock.end(BASE_MS + 2_000_000))
+
+
+def test_statements_of_one_exchange_leave_the_others_to_the_clock():
+    heard, watermark = alive([frame(0, "bybit"), said(1_000), frame(20_000), frame(60_000, "bybit")])
+    assert heard == {("bybit", 0): 60_000}
+    assert watermark == 60_000 + 66_000
+
+
+def test_what_was_told_before_the_first_statement_ends_there():
+    """A recording may begin in the middle; afterwards the collector speaks for itself, and nobody else to the end."""
+    clock = ReplayClock()
+    items = [frame(0), frame(12_000), said(13_000), frame(60_000)]
+    beats = [beat for item in items for beat in clock.before(item)] + list(clock.end(BASE_MS + 126_000))
+    assert [(beat.time - BASE_MS, beat.state) for beat in beats] == [
+        (0, "down"),
+        (5_000, "up"),
+        (10_000, "up"),
+        (12_000, "up"),
+        (12_001, "down"),
+    ]
