@@ -1,4 +1,4 @@
-"""How Aster is listened to: one stream of all forced orders. The protocol is a clone of Binance's.
+"""How Aster is listened to: one stream of all forced orders. The protocol is a clone of Binance's, and so is the talk.
 
 Source: Aster documentation (futures API, WebSocket market streams).
 """
@@ -8,18 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
-from pipeline.feeds.conversations.binance import MULTIPLIED
-from pipeline.feeds.conversations.payloads import object_at, object_in, text_in
-from pipeline.feeds.live import Budget, Channel, Clock, Heard, Limits, Live, Metadata, Outgoing, Request, Topic
+from pipeline.feeds.conversations.binance import MULTIPLIED, STREAM, BinanceConversation
+from pipeline.feeds.live import Budget, Channel, Clock, Limits, Live, Metadata, Request, Topic
 from pipeline.feeds.naming import Names
 from pipeline.feeds.numbers import time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, object_of
 from pipeline.records import Instrument
 
 EXCHANGE: Final = "aster"
-STREAM: Final = "!forceOrder@arr"
 
 # The same listings of many units as Binance, in an instrument table of its own.
 NAMES: Final = Names(EXCHANGE, MULTIPLIED)
@@ -31,52 +27,6 @@ _DAY_S: Final = 24 * 3600.0
 _QUOTES: Final = ("USDT", "USDC", "USD1")
 _PERPETUAL: Final = "PERPETUAL"
 _NOT_TRADED: Final = ("CLOSE", "PENDING_TRADING")
-
-
-class _Conversation:
-    """Requests carry numbers, and so do the answers. The ping asks for the list of streams, which also checks it."""
-
-    def __init__(self) -> None:
-        self._asked: dict[int, tuple[str, ...]] = {}
-        self._confirmed: set[str] = set()
-
-    def open(self) -> Sequence[Outgoing]:
-        return ()
-
-    def subscribe(self, topics: Sequence[Topic], number: int) -> Outgoing:
-        names = tuple(topic.name for topic in topics)
-        self._asked[number] = names
-        return orjson.dumps({"method": "SUBSCRIBE", "params": names, "id": number}).decode()
-
-    def ping(self, number: int, time_ms: int) -> Outgoing | None:  # noqa: ARG002 - the request holds no time
-        return orjson.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}).decode()
-
-    def hear(self, message: bytes) -> Heard:
-        said = object_in(message)
-        if "e" in said or "stream" in said:
-            return Heard(data=True)
-        error = object_at(said.get("error")) or (said if "code" in said else {})
-        if error:
-            return self._refusal(said.get("id"), error)
-        streams = said.get("result")
-        if isinstance(streams, list):
-            lost = self._confirmed.difference(stream for stream in streams if isinstance(stream, str))
-            return Heard(closing=f"no longer subscribed to {', '.join(sorted(lost))}") if lost else Heard()
-        return self._confirmation(said)
-
-    def _confirmation(self, said: Mapping[str, Any]) -> Heard:
-        if "result" not in said:
-            return Heard()
-        names = self._taken(said.get("id"))
-        self._confirmed.update(names)
-        return Heard(confirmed=names)
-
-    def _refusal(self, number: object, error: Mapping[str, Any]) -> Heard:
-        words = f"{error.get('code')} {text_in(error.get('msg'))}".strip()
-        return Heard(refused=tuple((name, words) for name in self._taken(number)))
-
-    def _taken(self, number: object) -> tuple[str, ...]:
-        return self._asked.pop(number, ()) if isinstance(number, int) else ()
 
 
 def _read_symbols(request: Request, answer: bytes) -> Sequence[Instrument]:  # noqa: ARG001 - one page of one kind
@@ -108,7 +58,7 @@ LIVE: Final = Live(
             name="forceOrder",
             url="wss://fstream.asterdex.com/ws",
             topics=_topics,
-            begin=_Conversation,
+            begin=BinanceConversation,
             limits=Limits(topics_per_connection=200, topics_per_request=200, connection_age_s=_DAY_S),
             # The server's own pings are five minutes apart, and a quiet market sends nothing.
             ping_every_s=30.0,
