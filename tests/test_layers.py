@@ -68,7 +68,7 @@ OWNERS = {
 PURE_LIBRARIES = {
     *("__future__", "abc", "collections", "dataclasses", "enum", "types", "typing"),
     *("functools", "itertools", "operator"),
-    *("base64", "binascii", "hashlib", "io", "orjson", "pydantic", "re", "struct", "polars", "tomllib"),
+    *("base64", "binascii", "hashlib", "io", "orjson", "pydantic", "re", "struct", "polars", "tomllib", "zlib"),
     *("bisect", "datetime", "decimal", "fractions", "heapq", "math", "statistics"),
     # For the names of paths, and to find the files of exchanges.
     *("importlib", "pathlib", "pkgutil"),
