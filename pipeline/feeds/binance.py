@@ -19,13 +19,14 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.binance import EXCHANGE, LIVE, NAMES, QUOTES
+from pipeline.feeds.events import liquidation
+from pipeline.feeds.facts import Era, Facts, Rule, completeness_at
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import Names, compact_date, instrument_of
 from pipeline.feeds.numbers import choice, positive, positive_or_none, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, map_rows, object_of
 from pipeline.feeds.sizes import known_contract_size, order_price_of, size_of
 from pipeline.records import (
-    Completeness,
     EventTimeKind,
     Frame,
     Instrument,
@@ -33,8 +34,6 @@ from pipeline.records import (
     Position,
     PriceKind,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
     number_text,
 )
@@ -43,6 +42,16 @@ from pipeline.records import (
 CLOSES: Final[Mapping[str, Position]] = {"SELL": "long", "BUY": "short"}
 _FILLED = {"FILLED", "PARTIALLY_FILLED"}
 _MARKETS: Final[Mapping[str, str]] = {"1": "USD-M", "2": "COIN-M"}
+ERAS: Final = (
+    Era("", "unknown", "Nothing is written about a limit.", "no source"),
+    Era(
+        "2021-04-27",
+        "sampled",
+        "At most one order per symbol and 1000 ms. Which one, the documentation has told in different ways: the latest,"
+        " from April to June 2026 the largest, the latest again.",
+        "Binance documentation; the date by a secondary source",
+    ),
+)
 
 
 class ForcedOrder(NamedTuple):
@@ -97,7 +106,6 @@ def liquidation_of(
     instruments: Instruments,
     names: Names = NAMES,
     price_kind: PriceKind = "average_fill",
-    completeness: Completeness = "sampled",
 ) -> Liquidation:
     """Return the event of a forced order.
 
@@ -114,34 +122,25 @@ def liquidation_of(
     averaged = forced.average_price is not None
     contract_size = known_contract_size(instrument) if instrument.margin != "linear" else instrument.contract_size
     size = size_of(instrument, forced.quantity, price, contract_size)
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(
-                exchange,
-                forced.symbol,
-                forced.order,
-                forced.event_time if forced.read_us is None else forced.read_us,
-                number_text(forced.quantity),
-                number_text(price),
-            ),
-            exchange=exchange,
-            symbol=forced.symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=forced.closes,
-            price=size.price,
-            price_kind=price_kind if averaged else "order",
-            order_price=order_price_of(instrument, forced.order_price) if averaged else None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=forced.event_time,
-            event_time_kind=forced.event_time_kind,
-            received_time=frame.received_time,
-            completeness=completeness,
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(
+            exchange,
+            forced.symbol,
+            forced.order,
+            forced.event_time if forced.read_us is None else forced.read_us,
+            number_text(forced.quantity),
+            number_text(price),
+        ),
+        position=forced.closes,
+        price_kind=price_kind if averaged else "order",
+        order_price=order_price_of(instrument, forced.order_price) if averaged else None,
+        event_time=forced.event_time,
+        event_time_kind=forced.event_time_kind,
+        completeness=completeness_at(ERAS, forced.event_time),
     )
 
 
@@ -202,4 +201,62 @@ def _coin_margined(market: object) -> bool:
     return str(market) == "2"
 
 
-FEED = Feed(EXCHANGE, stateless(map_forced_orders), live=LIVE)
+FACTS: Final = Facts(
+    markets=("USD-M perpetuals and quarterlies, linear", "COIN-M perpetuals and quarterlies, inverse"),
+    eras=ERAS,
+    price_kind="average_fill",
+    delay="up to one second, the window of the sample",
+    since="2019; the present path of the stream since 2026-03",
+    positions=CLOSES,
+    rules=(
+        Rule(
+            "position",
+            "`o.S` is the side of the forced ORDER: SELL closes a long, BUY a short.",
+            "Binance documentation; recorded messages",
+        ),
+        Rule(
+            "counted",
+            "One message per order. An order whose `X` is there and neither FILLED nor PARTIALLY_FILLED closed nothing"
+            " (yet).",
+            "recorded messages; Tardis mappers",
+        ),
+        Rule(
+            "quantity",
+            "`z`, the filled quantity; `q` where it is missing. `l` is the last fill only. Coins on USD-M, contracts on"
+            " COIN-M, whose size is `contractSize` of the metadata (USD).",
+            "Binance documentation; a recorded order with l 25.2 and z 116.5",
+        ),
+        Rule(
+            "price",
+            "`ap`, the average fill; where it is missing or zero `p`, the order's price, and the kind says so.",
+            "Binance documentation; recorded messages, in which the two differ by up to 11 %",
+        ),
+        Rule("time", "`o.T`, milliseconds. `E` is the push, often a second later.", "Binance documentation"),
+        Rule(
+            "identity",
+            "Symbol, `S`, `T`, quantity and price: the stream has no id and repeats nothing.",
+            "Binance documentation",
+        ),
+        Rule(
+            "instrument",
+            "`exchangeInfo` of both markets. Without metadata the documented naming: BTCUSDT, BTCUSDT_251226,"
+            " BTCUSD_PERP, BTCUSD_200925. Listings of 1000 or more come from a table. `st` (1 USD-M, 2 COIN-M) stands"
+            " in `o`, beside it or nowhere; a linear contract sent as COIN-M is refused.",
+            "Binance documentation; recorded messages",
+        ),
+        Rule(
+            "liveness",
+            "The server pings every 3 minutes and cuts after 24 hours. LIST_SUBSCRIPTIONS is asked every 30 s, since a"
+            " quiet market is silent. An acknowledgement proves nothing: the path without `market` acknowledges and"
+            " sends nothing since 2026-04-23.",
+            "Binance announcements of 2026-03-06 and 2026-04-23",
+        ),
+    ),
+    caveats=(
+        "A lower bound: how much is left out is not known, and most in a crash.",
+        "Both hosts carry both markets since 2026-06-30, so only the USD-M host is subscribed to.",
+        "Open interest of COIN-M comes in USD only; in coins it is that divided by the mark price.",
+    ),
+)
+
+FEED = Feed(EXCHANGE, stateless(map_forced_orders), FACTS, LIVE)

@@ -20,6 +20,8 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.bybit import EXCHANGE, LIVE, NAMES
+from pipeline.feeds.events import liquidation
+from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import instrument_of, worded_date
 from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
@@ -32,8 +34,6 @@ from pipeline.records import (
     Liquidation,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
     number_text,
 )
@@ -104,35 +104,24 @@ def liquidation_of(
     if instrument.margin == "inverse" and contract_size is None:
         contract_size = INVERSE_CONTRACT_USD
     size = size_of(instrument, row.quantity, row.price, contract_size)
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(
-                EXCHANGE,
-                row.symbol,
-                row.word,
-                row.event_time,
-                number_text(row.quantity),
-                number_text(row.price),
-                occurrence,
-            ),
-            exchange=EXCHANGE,
-            symbol=row.symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=row.position,
-            price=size.price,
-            price_kind="bankruptcy",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=row.event_time,
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness=completeness,
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(
+            EXCHANGE,
+            row.symbol,
+            row.word,
+            row.event_time,
+            number_text(row.quantity),
+            number_text(row.price),
+            occurrence,
+        ),
+        position=row.position,
+        price_kind="bankruptcy",
+        event_time=row.event_time,
+        completeness=completeness,
     )
 
 
@@ -190,4 +179,58 @@ def _old_row(row: dict[str, Any]) -> LiquidatedPosition:
     )
 
 
-FEED = Feed(EXCHANGE, stateless(_map), live=LIVE)
+FACTS: Final = Facts(
+    markets=("USDT and USDC contracts, linear", "coin-margined contracts, inverse"),
+    eras=(
+        Era("", "sampled", "Topic `liquidation`: one order per symbol and second.", "Bybit documentation"),
+        Era("2025-02-20", "full", "Topic `allLiquidation`: every liquidation.", "Bybit documentation"),
+    ),
+    price_kind="bankruptcy",
+    delay="up to 500 ms, the interval of the frames",
+    since="2025-02-20; the old topic until 2025-11",
+    positions=POSITIONS,
+    rules=(
+        Rule(
+            "position",
+            "`S` (old topic: `side`) is the side of the POSITION: Buy is a liquidated long, Sell a short.",
+            "Bybit documentation since 2023-08-31 (before it said the opposite); 30 recorded rows against the book",
+        ),
+        Rule("counted", "Every row of `data`, which is a list; in the old topic one object.", "Bybit documentation"),
+        Rule(
+            "quantity",
+            "`v` (old topic: `size`, in its first form `qty`): coins on linear contracts, USD on inverse ones.",
+            "Bybit documentation",
+        ),
+        Rule("price", "`p` (old topic: `price`), the bankruptcy price.", "Bybit documentation"),
+        Rule(
+            "time",
+            "`T` (old topic: `updatedTime`, in its first form `time`), milliseconds. `ts` is the push.",
+            "Bybit documentation",
+        ),
+        Rule(
+            "identity",
+            "Symbol, side, `T`, size, price, and the number among rows of one frame that are equal in all of these.",
+            "Bybit documentation; recorded messages",
+        ),
+        Rule(
+            "instrument",
+            "`instruments-info`. Without metadata the documented naming: BTCUSDT, BTCPERP (USDC), BTCUSD (inverse),"
+            " BTCUSDT-21FEB25, BTC-26DEC25 (USDC), BTCUSDH25 (inverse; the month only). Listings of 1000 or more come"
+            " from a table, the factor in front or behind.",
+            "Bybit documentation",
+        ),
+        Rule(
+            "liveness",
+            "A topic per contract, no topic for a market; at most 21,000 characters of topics on a connection. `ping`"
+            " every 20 s is answered; an idle connection ends after 10 minutes.",
+            "Bybit documentation",
+        ),
+    ),
+    caveats=(
+        "A new listing is covered from the moment its topic is confirmed.",
+        "The bankruptcy price lies up to some percent beyond the market.",
+        "Long/short ratios exist for USDT and inverse perpetuals.",
+    ),
+)
+
+FEED = Feed(EXCHANGE, stateless(_map), FACTS, LIVE)

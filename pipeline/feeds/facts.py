@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from pipeline.records import Completeness, Position, PriceKind
@@ -56,3 +58,18 @@ class Facts:
     def completeness(self) -> Completeness:
         """Return what the feed shows today."""
         return self.eras[-1].completeness
+
+
+def completeness_at(eras: tuple[Era, ...], time_ms: int) -> Completeness:
+    """Return what the feed showed at a time in milliseconds since 1970; before the first era what the first says."""
+    found = eras[0]
+    for era, start_ms in zip(eras, _starts_ms(eras), strict=True):
+        if time_ms >= start_ms:
+            found = era
+    return found.completeness
+
+
+@lru_cache(maxsize=64)
+def _starts_ms(eras: tuple[Era, ...]) -> tuple[int, ...]:
+    starts = (datetime.fromisoformat(era.since or "1970-01-01").replace(tzinfo=UTC) for era in eras)
+    return tuple(1000 * int(start.timestamp()) for start in starts)

@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.okx import CONTRACT_TYPES, EXCHANGE, LIVE, NAMES, ORDERS
+from pipeline.feeds.events import liquidation
+from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import compact_date, instrument_of
 from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
@@ -30,8 +32,6 @@ from pipeline.records import (
     Margin,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
     number_text,
 )
@@ -82,35 +82,24 @@ def liquidation_of(frame: Frame, index: int, row: LiquidationOrder, instruments:
     """Return the event of a row; identity: all that identifies it at the exchange, which gives no id."""
     instrument = instrument_of(EXCHANGE, row.symbol, instruments, named)
     size = size_of(instrument, row.contracts, row.price, known_contract_size(instrument))
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(
-                EXCHANGE,
-                row.symbol,
-                row.position_word,
-                row.order,
-                row.event_time,
-                number_text(row.contracts),
-                number_text(row.price),
-            ),
-            exchange=EXCHANGE,
-            symbol=row.symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=row.position,
-            price=size.price,
-            price_kind="bankruptcy",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=row.event_time,
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness="sampled",
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(
+            EXCHANGE,
+            row.symbol,
+            row.position_word,
+            row.order,
+            row.event_time,
+            number_text(row.contracts),
+            number_text(row.price),
+        ),
+        position=row.position,
+        price_kind="bankruptcy",
+        event_time=row.event_time,
+        completeness="sampled",
     )
 
 
@@ -169,4 +158,68 @@ def _row(entry: dict[str, Any], detail: dict[str, Any]) -> LiquidationOrder:
     )
 
 
-FEED = Feed(EXCHANGE, stateless(_map), live=LIVE)
+FACTS: Final = Facts(
+    markets=("swaps, linear and inverse", "dated futures, linear and inverse"),
+    eras=(
+        Era(
+            "",
+            "sampled",
+            "Not the total number of liquidations; older texts say one order per contract and second.",
+            "OKX documentation",
+        ),
+    ),
+    price_kind="bankruptcy",
+    delay="seconds, sometimes minutes, and out of order",
+    since="2022",
+    positions=CLOSES,
+    rules=(
+        Rule(
+            "position",
+            "`posSide` is the position; where it says net, `side`, the side of the ORDER, tells: sell closes a long,"
+            " buy a short. A row in which the two disagree is refused.",
+            "OKX documentation; 100 recorded rows in which they agree",
+        ),
+        Rule(
+            "counted",
+            "Every element of `details` of every entry of `data`; SWAP and FUTURES only.",
+            "OKX documentation",
+        ),
+        Rule(
+            "quantity",
+            "`sz` counts contracts of `ctVal` x `ctMult` coins (linear) or USD (inverse). Without metadata a row is"
+            " refused.",
+            "OKX documentation",
+        ),
+        Rule(
+            "price",
+            "`bkPx`, called bankruptcy price, since 2026-07 the price of the transaction with the liquidation account;"
+            " not the market's.",
+            "OKX documentation",
+        ),
+        Rule("time", "`ts` of the detail, milliseconds as text.", "OKX documentation"),
+        Rule(
+            "identity",
+            "Instrument, `posSide`, `side`, `ts`, `sz` and `bkPx`: there is no id. The first message after subscribing"
+            " may repeat rows, which keep their identity.",
+            "OKX documentation; recorded messages",
+        ),
+        Rule(
+            "instrument",
+            "`instruments` of SWAP and FUTURES; without metadata the name (BTC-USDT-SWAP, XRP-USD-230929), but never a"
+            " contract size.",
+            "OKX documentation",
+        ),
+        Rule(
+            "liveness",
+            "One topic covers all swaps, one all futures. The text `ping` is answered by `pong`; the server cuts after"
+            " 30 s without a message.",
+            "OKX documentation",
+        ),
+    ),
+    caveats=(
+        "A lower bound: how much is left out is not known.",
+        "Rows can be minutes late; they then correct a closed bar.",
+    ),
+)
+
+FEED = Feed(EXCHANGE, stateless(_map), FACTS, LIVE)
