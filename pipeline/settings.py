@@ -87,6 +87,14 @@ class Settings(BaseSettings):
     retry_most_s: float = Field(60.0, gt=0, description="Longest wait before connecting again.")
     refused_again_s: float = Field(300.0, gt=0, description="A subscription that was refused is repeated after this.")
 
+    spool_dir: Path = Field(Path("data/spool"), description="Where ingest keeps records while Kafka is away.")
+    spool_bytes: int = Field(
+        4 * 1024**3, ge=1024**2, description="Most that one ingest process keeps there; beyond it the newest are lost."
+    )
+    spool_after_ms: int = Field(
+        5_000, ge=100, description="Kafka is away when a record is not confirmed within this time."
+    )
+
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -19,10 +22,12 @@ class Publisher:
 
     Every record is written once and confirmed by all replicas; `flush` returns when that is so for all of them, and
     raises `KafkaUnavailableError` if it cannot be. An error of one delivery is raised by the next call. A record waits
-    up to `linger_ms` for others that travel with it.
+    up to `linger_ms` for others that travel with it. `producer` are librdkafka's settings in place of the usual ones.
     """
 
-    def __init__(self, settings: Settings, codec: Codec, linger_ms: int = 5) -> None:
+    def __init__(
+        self, settings: Settings, codec: Codec, linger_ms: int = 5, producer: Mapping[str, Any] | None = None
+    ) -> None:
         self._codec = codec
         self._frames = topic_name(FRAMES, settings.topic_prefix)
         self._events = topic_name(EVENTS, settings.topic_prefix)
@@ -30,8 +35,14 @@ class Publisher:
         self._partitions = range(settings.partitions)
         self._bootstrap_servers = settings.bootstrap_servers
         self._failure: KafkaError | None = None
-        config = {**producer_config(settings, "publisher"), "linger.ms": linger_ms, "on_delivery": self._delivered}
-        self._producer = Producer(config)
+        self._producer = Producer(
+            {
+                **producer_config(settings, "publisher"),
+                "linger.ms": linger_ms,
+                "on_delivery": self._delivered,
+                **(producer or {}),
+            }
+        )
         self._since_poll = 0
 
     def frame(self, frame: Frame) -> None:
@@ -46,8 +57,7 @@ class Publisher:
         """Publish a heartbeat into every partition of the events: each needs the clock."""
         value = self._codec.encode(heartbeat)
         key = f"{heartbeat.exchange}/{heartbeat.channel}".encode()
-        for partition in self._partitions:
-            self._produce(self._events, key, value, partition)
+        self._produce_everywhere(self._events, key, value)
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Publish what was refused."""
@@ -89,6 +99,10 @@ class Publisher:
             self._since_poll = 0
             self._producer.poll(0)
             self._raise_failure()
+
+    def _produce_everywhere(self, topic: str, key: bytes, value: bytes) -> None:
+        for partition in self._partitions:
+            self._produce(topic, key, value, partition)
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None and self._failure is None:
