@@ -24,11 +24,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pipeline.feeds.conversations.bitfinex import DERIVATIVE, EXCHANGE, LIVE, NAMES, QUOTES
+from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Map, Mapped
 from pipeline.feeds.naming import instrument_of
@@ -45,7 +47,6 @@ from pipeline.records import (
     PriceKind,
     RefusedError,
     Source,
-    check_liquidation,
     check_time_ms,
     identity,
 )
@@ -169,28 +170,18 @@ def _liquidation_of(
     row = trigger.row
     instrument = instrument_of(EXCHANGE, row.symbol, instruments, named)
     size = size_of(instrument, abs(row.amount), price, instrument.contract_size)
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(EXCHANGE, row.symbol, row.number, row.time_ms),
-            exchange=EXCHANGE,
-            symbol=row.symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=POSITIONS["+" if row.amount > 0 else "-"],
-            price=size.price,
-            price_kind=price_kind,
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=row.time_ms,
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness="full",
-            source=trigger.source,
-        )
+    event = liquidation(
+        frame,
+        trigger.source.index,
+        instrument,
+        size,
+        event_id=identity(EXCHANGE, row.symbol, row.number, row.time_ms),
+        position=POSITIONS["+" if row.amount > 0 else "-"],
+        price_kind=price_kind,
+        event_time=row.time_ms,
+        completeness="full",
     )
+    return replace(event, source=trigger.source)
 
 
 def _message(payload: bytes) -> tuple[int | None, list[Any]]:
@@ -228,6 +219,8 @@ def _row(fields: object) -> _Row | None:
         raise RefusedError("unknown_word", f"IS_MATCH is {shown(matched)}, neither 0 nor 1")
     if not isinstance(number, int) or isinstance(number, bool):
         raise RefusedError("bad_number", f"POS_ID is {shown(number)}, not a whole number")
+    if amount is None:
+        raise RefusedError("missing_field", "AMOUNT is missing")
     size = decimal_of("AMOUNT", amount)
     if not size:
         raise RefusedError("bad_number", "AMOUNT is zero")
@@ -307,7 +300,6 @@ FACTS: Final = Facts(
             "price",
             "IS_MARKET_SOLD is not used: two copies of the documentation give it opposite meanings.",
             "Bitfinex documentation",
-            proved=False,
         ),
         Rule("time", "MTS of the trigger, milliseconds, decimals cut off.", "Bitfinex documentation; recorded rows"),
         Rule("identity", "Symbol, POS_ID and MTS of the trigger.", "Bitfinex documentation"),

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from pipeline.feeds.conversations.bitget import EXCHANGE, LIVE, MARKETS, NAMES, TOPIC
+from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import instrument_of
@@ -29,8 +30,6 @@ from pipeline.records import (
     Margin,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
     number_text,
 )
@@ -85,27 +84,16 @@ def _liquidation_of(frame: Frame, index: int, row: dict[str, Any], instruments: 
     time_ms = time_ms_of("ts", row.get("ts"))
     instrument = instrument_of(EXCHANGE, symbol, instruments, named)
     size = size_of_value(instrument, amount, price)
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(EXCHANGE, symbol, str(side), time_ms, number_text(amount), number_text(price)),
-            exchange=EXCHANGE,
-            symbol=symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=position,
-            price=size.price,
-            price_kind="unknown",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=time_ms,
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness="largest_per_second",
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(EXCHANGE, symbol, str(side), time_ms, number_text(amount), number_text(price)),
+        position=position,
+        price_kind="unknown",
+        event_time=time_ms,
+        completeness="largest_per_second",
     )
 
 

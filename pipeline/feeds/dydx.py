@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.dydx import EXCHANGE, LIVE, TRADES, coin_of, perpetual
+from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import instrument_of
@@ -29,8 +30,6 @@ from pipeline.records import (
     Liquidation,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
 )
 
@@ -97,27 +96,16 @@ def _liquidation_of(
     size = size_of(
         instrument, positive("size", row.get("size")), positive("price", row.get("price")), instrument.contract_size
     )
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(EXCHANGE, symbol, word("id", row.get("id"))),
-            exchange=EXCHANGE,
-            symbol=symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=choice("side", row.get("side"), CLOSES),
-            price=size.price,
-            price_kind="fill",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=iso_time_us("createdAt", word("createdAt", row.get("createdAt"))) // 1000,
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness="full",
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(EXCHANGE, symbol, word("id", row.get("id"))),
+        position=choice("side", row.get("side"), CLOSES),
+        price_kind="fill",
+        event_time=iso_time_us("createdAt", word("createdAt", row.get("createdAt"))) // 1000,
+        completeness="full",
     )
 
 

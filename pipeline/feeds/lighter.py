@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.lighter import EXCHANGE, LIVE
+from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.numbers import choice, decimal_of, positive, shown, time_ms_of
@@ -29,8 +30,6 @@ from pipeline.records import (
     Liquidation,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
 )
 
@@ -87,27 +86,18 @@ def _liquidation_of(frame: Frame, index: int, row: dict[str, Any], instruments: 
     size = size_of(
         instrument, positive("size", row.get("size")), positive("price", row.get("price")), instrument.contract_size
     )
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(EXCHANGE, instrument.symbol, _whole("trade_id", row.get("trade_id"))),
-            exchange=EXCHANGE,
-            symbol=instrument.symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=_position_of(row),
-            price=size.price,
-            price_kind="fill",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=money_of(positive("usd_amount", row.get("usd_amount"))),
-            event_time=time_ms_of("timestamp", row.get("timestamp")),
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness="full",
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    # The value is what the exchange says, which is size x price in every recorded trade.
+    size = size._replace(notional_micros=money_of(positive("usd_amount", row.get("usd_amount"))))
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(EXCHANGE, instrument.symbol, _whole("trade_id", row.get("trade_id"))),
+        position=_position_of(row),
+        price_kind="fill",
+        event_time=time_ms_of("timestamp", row.get("timestamp")),
+        completeness="full",
     )
 
 

@@ -22,6 +22,7 @@ QUOTE: Final = "USDC"
 
 _HOST: Final = "mainnet.zklighter.elliot.ai"
 _CHANNEL: Final = "trade"
+_UPDATE: Final = b'"type":"update/trade"'
 _ALREADY_SUBSCRIBED: Final = 30003
 _SECOND_MS: Final = 1000
 
@@ -57,6 +58,9 @@ class _Conversation:
         return '{"type":"ping"}'
 
     def hear(self, message: bytes) -> Heard:
+        # Nearly all messages are trades; they are told without being read.
+        if _UPDATE in message:
+            return Heard(data=True)
         said = object_in(message)
         kind = said.get("type")
         if kind == f"update/{_CHANNEL}":
