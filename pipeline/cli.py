@@ -145,11 +145,38 @@ def sql(settings: Settings, query: str, data: Path, output_format: str, clickhou
 @click.option("--seed", default=7, show_default=True)
 @click.option("--hours", default=6.0, show_default=True, type=click.FloatRange(0.01, 48.0))
 @click.option("--list-instruments", is_flag=True, help="Print the contracts instead, for `replay --instruments`.")
-def simulate(seed: int, hours: float, list_instruments: bool) -> None:
-    """Print a simulated market as a recording: frames, one JSON document a line."""
+@click.option("--serve", is_flag=True, help="Be seven exchanges on loopback, in their own protocols, until stopped.")
+@click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.1, 1000.0), help="Market per time.")
+@click.option("--traps", default=30.0, show_default=True, type=click.FloatRange(0), help="Broken messages an hour.")
+@click.option("--fault", "faults", multiple=True, metavar="KIND[:EXCHANGE[:AFTER_S[:FOR_S]]]", help="What goes wrong.")
+@click.option("--ledger", type=click.Path(path_type=Path), help="Write what was really sent, as JSON lines.")
+@click.option("--write-settings", "settings_path", type=click.Path(path_type=Path), help="Settings for `ingest`.")
+def simulate(
+    seed: int,
+    hours: float,
+    list_instruments: bool,
+    serve: bool,
+    speed: float,
+    traps: float,
+    faults: tuple[str, ...],
+    ledger: Path | None,
+    settings_path: Path | None,
+) -> None:
+    """Print a simulated market as a recording: frames, one JSON document a line.
+
+    With --serve it is a market now, over sockets, for as many hours and then anew. --speed, --traps, --fault,
+    --ledger and --write-settings are for it; docs/simulator.md lists the faults.
+    """
     from pipeline.embedded.simulator import instruments, simulate
     from pipeline.feeds.frame_lines import line_of_frame
 
+    if serve:
+        from pipeline.embedded.exchange_server import EXCHANGES, Play, fault_of
+        from pipeline.embedded.exchange_server.serving import serve as serve_exchanges
+
+        play = Play(seed, speed, hours, traps, tuple(fault_of(text, EXCHANGES) for text in faults))
+        serve_exchanges(play, ledger, settings_path, click.echo)
+        return
     if list_instruments:
         for instrument in instruments():
             click.echo(json.dumps(asdict(instrument)))
@@ -254,12 +281,65 @@ def sink(settings: Settings) -> None:
     run_sink(settings, codec_of(settings), _stop_on_signals())
 
 
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each exchange, with all rules.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "markdown"]),
+    default="table",
+    show_default=True,
+    help="`markdown` is the page docs/mapping_rules.md.",
+)
+def feeds(as_json: bool, output_format: str) -> None:
+    """List the exchanges: markets, completeness, kind of price, delay, since when, caveats."""
+    from pipeline.feeds.listing import as_documents, as_markdown
+
+    if as_json:
+        for document in as_documents():
+            click.echo(json.dumps(document))
+    elif output_format == "markdown":
+        click.echo(as_markdown(), nl=False)
+    else:
+        _show_feeds()
+
+
 @commands.command(name="settings")
 @click.pass_obj
 def settings_command(settings: Settings) -> None:
     """List every setting with its present value and meaning."""
     for name, field in type(settings).model_fields.items():
         click.echo(f"LIQUIDATIONS_{name.upper()}={getattr(settings, name)}\n    {field.description}")
+
+
+def _show_feeds() -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from pipeline.feeds.listing import positions_proved, served
+    from pipeline.feeds.unserved import UNSERVED
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 100
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("exchange", "shows", "price"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("since", "delay", "markets"):
+        table.add_column(heading)
+    for exchange, facts in served().items():
+        cells = (facts.completeness, facts.price_kind, facts.since, facts.delay, "; ".join(facts.markets))
+        table.add_row(exchange, *map(Text, cells))
+    console.print(table)
+    console.print("\nCaveats", style="bold")
+    for exchange, facts in served().items():
+        unproved = () if positions_proved(facts) else ("Which position was closed is not proved.",)
+        for caveat in (*unproved, *facts.caveats):
+            console.print(Padding(Text(f"{exchange}: {caveat}"), (0, 0, 0, 2)))
+    console.print("\nNo feed", style="bold")
+    for exchange, why in UNSERVED.items():
+        console.print(Padding(Text(f"{exchange}: {why.reason}"), (0, 0, 0, 2)))
 
 
 def _login(settings: Settings) -> tuple[str | None, str | None]:
