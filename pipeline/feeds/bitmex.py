@@ -24,6 +24,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.bitmex import DELETE, EXCHANGE, INSERT, LIVE, NAMES, PARTIAL, TABLE, UPDATE
+from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Map, Mapped
 from pipeline.feeds.naming import instrument_of
@@ -36,8 +37,6 @@ from pipeline.records import (
     Liquidation,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
     number_text,
 )
@@ -170,27 +169,17 @@ def _liquidation_of(frame: Frame, index: int, closure: _Closure, instruments: In
     instrument = instrument_of(EXCHANGE, order.symbol, instruments, named)
     contract_size = None if instrument.margin == "quanto" else known_contract_size(instrument)
     size = size_of(instrument, closure.contracts, positive("price", order.price), contract_size)
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(EXCHANGE, order.symbol, *closure.natural),
-            exchange=EXCHANGE,
-            symbol=order.symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=order.position,
-            price=size.price,
-            price_kind="order",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=frame.received_time // 1000,
-            event_time_kind="received",
-            received_time=frame.received_time,
-            completeness="full",
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(EXCHANGE, order.symbol, *closure.natural),
+        position=order.position,
+        price_kind="order",
+        event_time=frame.received_time // 1000,
+        event_time_kind="received",
+        completeness="full",
     )
 
 

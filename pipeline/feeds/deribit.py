@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.deribit import EXCHANGE, LIVE, NAMES, QUOTES, TRADES
+from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import instrument_of, worded_date
@@ -30,8 +31,6 @@ from pipeline.records import (
     Liquidation,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
 )
 
@@ -115,27 +114,16 @@ def _liquidation_of(
     amount, price = positive("amount", trade.get("amount")), positive("price", trade.get("price"))
     instrument = instrument_of(EXCHANGE, symbol, instruments, named)
     size = size_of(instrument, amount, price, _ONE_USD if instrument.margin == "inverse" else None)
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(EXCHANGE, symbol, word("trade_id", trade.get("trade_id")), position),
-            exchange=EXCHANGE,
-            symbol=symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=position,
-            price=size.price,
-            price_kind="fill",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=time_ms_of("timestamp", trade.get("timestamp")),
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness="full",
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(EXCHANGE, symbol, word("trade_id", trade.get("trade_id")), position),
+        position=position,
+        price_kind="fill",
+        event_time=time_ms_of("timestamp", trade.get("timestamp")),
+        completeness="full",
     )
 
 

@@ -22,7 +22,8 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.gate import EXCHANGE, LIQUIDATIONS, LIVE, NAMES, QUOTES, margin_of
-from pipeline.feeds.facts import Era, Facts, Rule
+from pipeline.feeds.events import liquidation
+from pipeline.feeds.facts import Era, Facts, Rule, completeness_at
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import instrument_of
 from pipeline.feeds.numbers import decimal_of, positive, shown, time_ms_of, word
@@ -31,14 +32,11 @@ from pipeline.feeds.sizes import known_contract_size, size_of
 from pipeline.records import (
     EARLIEST_MS,
     LATEST_MS,
-    Completeness,
     Frame,
     Instrument,
     Liquidation,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
     number_text,
 )
@@ -47,8 +45,15 @@ from pipeline.records import (
 POSITIONS: Final[Mapping[str, Position]] = {"-": "long", "+": "short"}
 # Documented for BTC_USD, the only inverse contract (exchange_feeds 3.6), so it is a rule, not a guess.
 _INVERSE_CONTRACT_USD: Final = 1.0
-# 2026-08-20 00:00 UTC, from when on nothing is dropped.
-_COMPLETE_SINCE_MS: Final = 1_787_184_000_000
+_ERAS: Final = (
+    Era("", "sampled", "At most one order per contract and second.", "Gate documentation before 2026-08-20"),
+    Era(
+        "2026-08-20",
+        "full",
+        "All orders, in lists of a second or of 20 orders, whichever is sooner.",
+        "Gate documentation: change log of 2026-08-20",
+    ),
+)
 _NO_DATA: Final = ("subscribe", "unsubscribe", "", None)
 
 
@@ -126,45 +131,30 @@ def _time_ms(value: object) -> int:
     return time_ms_of("time", value)
 
 
-def _completeness(event_time: int) -> Completeness:
-    return "full" if event_time >= _COMPLETE_SINCE_MS else "sampled"
-
-
 def _liquidation_of(
     frame: Frame, index: int, row: LiquidationOrder, occurrence: int, instruments: Instruments
 ) -> Liquidation:
     """Return the event of a row; identity: all its fields, and its occurrence among equal rows, as there is no id."""
     instrument = instrument_of(EXCHANGE, row.symbol, instruments, named)
     size = size_of(instrument, abs(row.contracts), row.price, _contract_size(instrument))
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(
-                EXCHANGE,
-                row.symbol,
-                row.event_time,
-                number_text(row.contracts),
-                number_text(row.price),
-                occurrence,
-            ),
-            exchange=EXCHANGE,
-            symbol=row.symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=row.position,
-            price=size.price,
-            price_kind="order",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=row.event_time,
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness=_completeness(row.event_time),
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-            position_proved=False,
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(
+            EXCHANGE,
+            row.symbol,
+            row.event_time,
+            number_text(row.contracts),
+            number_text(row.price),
+            occurrence,
+        ),
+        position=row.position,
+        price_kind="order",
+        event_time=row.event_time,
+        completeness=completeness_at(_ERAS, row.event_time),
+        position_proved=False,
     )
 
 
@@ -180,15 +170,7 @@ FACTS: Final = Facts(
         "perpetuals quoted in USD1, linear, since 2026-08",
         "BTC_USD, inverse; others settled in BTC are quanto: refused",
     ),
-    eras=(
-        Era("", "sampled", "At most one order per contract and second.", "Gate documentation before 2026-08-20"),
-        Era(
-            "2026-08-20",
-            "full",
-            "All orders, in lists of a second or of 20 orders, whichever is sooner.",
-            "Gate documentation: change log of 2026-08-20",
-        ),
-    ),
+    eras=_ERAS,
     price_kind="order",
     delay="about one second, the window of the lists",
     since="2025-02-10",

@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pipeline.feeds.conversations.htx import EXCHANGE, LIQUIDATIONS, LIVE, NAMES, QUOTES
+from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.gzipped import unpacked
@@ -35,8 +36,6 @@ from pipeline.records import (
     Liquidation,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
     number_text,
 )
@@ -126,35 +125,24 @@ def _liquidation_of(
     """Return the event of a row; identity: all its fields, and its occurrence among equal rows, as there is no id."""
     instrument = instrument_of(EXCHANGE, row.symbol, instruments, named)
     size = _size(instrument, row)
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(
-                EXCHANGE,
-                row.symbol,
-                row.direction,
-                row.event_time,
-                number_text(row.contracts),
-                number_text(row.price),
-                occurrence,
-            ),
-            exchange=EXCHANGE,
-            symbol=row.symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=row.position,
-            price=size.price,
-            price_kind="bankruptcy",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=row.event_time,
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness="unknown",
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(
+            EXCHANGE,
+            row.symbol,
+            row.direction,
+            row.event_time,
+            number_text(row.contracts),
+            number_text(row.price),
+            occurrence,
+        ),
+        position=row.position,
+        price_kind="bankruptcy",
+        event_time=row.event_time,
+        completeness="unknown",
     )
 
 

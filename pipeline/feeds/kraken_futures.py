@@ -27,6 +27,7 @@ from pipeline.feeds.conversations.kraken_futures import (
     SNAPSHOT,
     TRADE,
 )
+from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import compact_date, instrument_of
@@ -39,8 +40,6 @@ from pipeline.records import (
     Liquidation,
     Position,
     RefusedError,
-    Source,
-    check_liquidation,
     identity,
 )
 
@@ -105,27 +104,16 @@ def _liquidation_of(frame: Frame, index: int, trade: dict[str, Any], instruments
     quantity, price = positive("qty", trade.get("qty")), positive("price", trade.get("price"))
     instrument = instrument_of(EXCHANGE, symbol, instruments, named)
     size = size_of(instrument, quantity, price, _ONE_USD if instrument.margin == "inverse" else None)
-    return check_liquidation(
-        Liquidation(
-            event_id=identity(EXCHANGE, symbol, word("uid", trade.get("uid"))),
-            exchange=EXCHANGE,
-            symbol=symbol,
-            instrument=instrument.instrument,
-            asset=instrument.asset,
-            quote=instrument.quote,
-            margin=instrument.margin,
-            position=position,
-            price=size.price,
-            price_kind="fill",
-            order_price=None,
-            quantity=size.quantity,
-            notional_micros=size.notional_micros,
-            event_time=time_ms_of("time", trade.get("time")),
-            event_time_kind="exchange",
-            received_time=frame.received_time,
-            completeness="full",
-            source=Source(frame.channel, frame.connection, frame.sequence, index),
-        )
+    return liquidation(
+        frame,
+        index,
+        instrument,
+        size,
+        event_id=identity(EXCHANGE, symbol, word("uid", trade.get("uid"))),
+        position=position,
+        price_kind="fill",
+        event_time=time_ms_of("time", trade.get("time")),
+        completeness="full",
     )
 
 
