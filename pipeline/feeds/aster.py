@@ -25,11 +25,11 @@ def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
 
 
 FACTS: Final = Facts(
-    markets=("perpetuals, linear, quoted in USDT and other stable coins",),
+    markets=("perpetuals, linear, quoted in USDT, USDC or USD1",),
     eras=(Era("", "sampled", "At most one forced order per symbol and 1000 ms, the latest.", "Aster documentation"),),
     price_kind="average_fill",
     delay="up to one second, the window of the sample",
-    since="2025",
+    since="recorded rows go back to 2025-10",
     positions=binance.CLOSES,
     rules=(
         Rule(
@@ -61,6 +61,7 @@ FACTS: Final = Facts(
     ),
     caveats=(
         "A lower bound: how much is left out is not known.",
+        "USD1 counts as USD, one for one.",
         "Rows of the aster_csv recording carry the recorder's time and never merge with live events.",
     ),
 )

@@ -262,8 +262,8 @@ FACTS: Final = Facts(
     markets=("perpetuals, linear, quoted in USDT",),
     eras=(Era("", "full", "Every position liquidation.", "Bitfinex documentation"),),
     price_kind="fill",
-    delay="below a second to the trigger; the price comes with the first execution",
-    since="2019",
+    delay="none is documented; the price comes with the first execution",
+    since="recorded rows go back to 2019-11",
     positions=POSITIONS,
     rules=(
         Rule(

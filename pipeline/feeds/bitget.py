@@ -109,7 +109,7 @@ FACTS: Final = Facts(
     ),
     price_kind="unknown",
     delay="up to one second, the window of the choice",
-    since="2025, with UTA v3",
+    since="the documentation's example is of 2025-01",
     positions=POSITIONS,
     rules=(
         Rule("position", "`side` is the position's: buy is a long, sell a short.", "Bitget documentation"),

@@ -113,8 +113,8 @@ FACTS: Final = Facts(
     markets=("perpetuals, linear, settled in USDC",),
     eras=(Era("", "full", "Every fill of every liquidation order.", "dYdX documentation; indexer source"),),
     price_kind="fill",
-    delay="about a second: the block, then the indexer",
-    since="2023-10, with the v4 chain",
+    delay="none is documented",
+    since="recorded trades go back to 2024-08",
     positions=CLOSES,
     rules=(
         Rule(

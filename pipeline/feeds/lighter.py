@@ -142,8 +142,8 @@ FACTS: Final = Facts(
         ),
     ),
     price_kind="fill",
-    delay="below a second",
-    since="2025, with the public exchange",
+    delay="none is documented",
+    since="recorded messages are of 2026-04",
     positions=CLOSES,
     rules=(
         Rule(
