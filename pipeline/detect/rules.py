@@ -80,17 +80,13 @@ class CascadeRule(Rule):
     """A run of liquidations of one position that drives itself (requirements S31, S45)."""
 
     gap_s: float = Field(default=20.0, gt=0, le=600, description="Longest time between two events of a run.")
-    sampled_gap_s: float = Field(
-        default=30.0, gt=0, le=600, description="The same for sampled feeds."
-    )
+    sampled_gap_s: float = Field(default=30.0, gt=0, le=600, description="The same for sampled feeds.")
     least_events: int = Field(default=5, ge=2)
     least_one_sidedness: _Share = Field(default=0.65, description="Share of the run's position in the USD of its time.")
     floor_usd: _Usd = 100_000.0
     quantile: _Share = Field(default=0.99, description="Of the USD of the asset's runs in the history.")
     history_days: int = Field(default=14, ge=1, le=90)
-    least_move_sd: float = Field(
-        default=2.0, ge=0, description="Price move with the flow, where known."
-    )
+    least_move_sd: float = Field(default=2.0, ge=0, description="Price move with the flow, where known.")
     end_gaps: float = Field(default=3.0, ge=1, description="It has subsided after so many gaps without an event.")
     end_rate: _Share = Field(default=0.1, description="Or when the rate is under this share of its peak.")
 
