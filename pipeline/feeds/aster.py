@@ -29,7 +29,7 @@ FACTS: Final = Facts(
     eras=(Era("", "sampled", "At most one forced order per symbol and 1000 ms, the latest.", "Aster documentation"),),
     price_kind="average_fill",
     delay="up to one second, the window of the sample",
-    since="recorded rows go back to 2025-10",
+    since="2025-10 or earlier",
     positions=binance.CLOSES,
     rules=(
         Rule(

@@ -263,7 +263,7 @@ FACTS: Final = Facts(
     eras=(Era("", "full", "Every position liquidation.", "Bitfinex documentation"),),
     price_kind="fill",
     delay="none is documented; the price comes with the first execution",
-    since="recorded rows go back to 2019-11",
+    since="2019-11 or earlier",
     positions=POSITIONS,
     rules=(
         Rule(

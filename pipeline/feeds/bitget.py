@@ -109,7 +109,7 @@ FACTS: Final = Facts(
     ),
     price_kind="unknown",
     delay="up to one second, the window of the choice",
-    since="the documentation's example is of 2025-01",
+    since="2025-01 or earlier",
     positions=POSITIONS,
     rules=(
         Rule("position", "`side` is the position's: buy is a long, sell a short.", "Bitget documentation"),

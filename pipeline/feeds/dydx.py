@@ -114,7 +114,7 @@ FACTS: Final = Facts(
     eras=(Era("", "full", "Every fill of every liquidation order.", "dYdX documentation; indexer source"),),
     price_kind="fill",
     delay="none is documented",
-    since="recorded trades go back to 2024-08",
+    since="2024-08 or earlier",
     positions=CLOSES,
     rules=(
         Rule(

@@ -143,7 +143,7 @@ FACTS: Final = Facts(
     ),
     price_kind="fill",
     delay="none is documented",
-    since="recorded messages are of 2026-04",
+    since="2026-04 or earlier",
     positions=CLOSES,
     rules=(
         Rule(
