@@ -165,14 +165,8 @@ def test_it_does_not_matter_how_often_time_is_said(seed):
         runs, found = AssetRuns(), []
         for before, one in zip([events[0], *events], events, strict=False):
             for now in sorted(chance.randrange(before.time, one.time + 1) for _ in range(steps)):
-                found += [
-                    (change.ended, change.reason, change.run.revision) for change in advance(runs, now, PARAMETERS)
-                ]
-            found += [
-                (change.ended, change.reason, change.run.revision)
-                for change in take(runs, one, PARAMETERS, unknown)
-                if change.ended
-            ]
+                found += advance(runs, now, PARAMETERS)
+            found += [change for change in take(runs, one, PARAMETERS, unknown) if change.ended]
         return [(change.ended, change.reason, change.run.revision) for change in found], runs
 
     assert changes(0) == changes(3)
