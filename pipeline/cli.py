@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from pipeline.errors import OperationError
 from pipeline.feeds.feed import Instruments
-from pipeline.settings import Settings, read_settings
+from pipeline.settings import COLLECTOR_NAME, Settings, read_settings
 
 # Every command imports what it needs itself: `--help` and `map` should not wait for Faust, polars and ClickHouse.
 # ruff: noqa: PLC0415
@@ -255,6 +256,38 @@ def status(settings: Settings, as_json: bool) -> None:
     for group, by_topic in behind.items():
         for name, lag in by_topic.items():
             click.echo(f"{group:8} {name:14} {lag:>12,} behind")
+
+
+@commands.command()
+@click.option("--exchange", "exchanges", multiple=True, help="Only this one; may be given several times.")
+@click.option("--collector", help="Name of this collector, where several collect the same exchange.")
+@click.option("--market-data/--no-market-data", default=True, show_default=True, help="Candles, open interest, ...")
+@click.option(
+    "--symbols",
+    help="Contracts or assets, comma separated, whose market data are collected; without: those with liquidations.",
+)
+@click.pass_obj
+def ingest(
+    settings: Settings, exchanges: tuple[str, ...], collector: str | None, market_data: bool, symbols: str | None
+) -> None:
+    """Collect the exchanges' feeds until told to stop, together with any other collectors.
+
+    Every message goes to the topic `frames` as it came, and what it means to the others.
+    """
+    from pipeline.ingest.collect import Choice, live_exchanges, run_ingest
+    from pipeline.logs import configure_logs
+    from pipeline.registry import codec_of
+
+    lives = live_exchanges(exchanges)
+    if collector is not None:
+        if re.match(COLLECTOR_NAME, collector) is None:
+            raise click.BadParameter(
+                "a collector's name has letters, digits, points and dashes", param_hint="--collector"
+            )
+        settings = settings.model_copy(update={"collector": collector})
+    configure_logs(settings)
+    names = frozenset(filter(None, (word.strip() for word in (symbols or "").split(","))))
+    run_ingest(settings, codec_of(settings), lives, Choice(market_data, names))
 
 
 @commands.command()

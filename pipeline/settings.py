@@ -15,6 +15,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pipeline.errors import OperationError
 
+# It stands before the first slash of a connection's name.
+COLLECTOR_NAME = r"^[a-zA-Z0-9._-]+$"
+
 
 class SettingsError(OperationError):
     """A setting is missing or wrong; the message names it."""
@@ -73,7 +76,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="Other addresses and proxies, by exchange: tables of urls, rest_url, proxy."
     )
     collector: str = Field(
-        "default", pattern=r"^[a-zA-Z0-9._-]+$", description="Name of this collector; several may run at once."
+        "default", pattern=COLLECTOR_NAME, description="Name of this collector; several may run at once."
     )
     proof_interval_s: float = Field(
         1.0,

@@ -65,9 +65,7 @@ class Intake:
         """Return the time in whole milliseconds."""
         return self.now_us() // 1000
 
-    def bring(
-        self, exchange: str, channel: str, connection: str, payload: bytes, sequence: int | None = None
-    ) -> Frame:
+    def bring(self, exchange: str, channel: str, connection: str, payload: bytes, sequence: int | None = None) -> Frame:
         """Take in one message and return its frame.
 
         Without a `sequence` the receive time is taken for it, which is unique over restarts: for connections that have
