@@ -274,7 +274,8 @@ def ingest(
 
     Every message goes to the topic `frames` as it came, and what it means to the others.
     """
-    from pipeline.ingest.collect import Choice, live_exchanges, run_ingest
+    from pipeline.ingest.collect import live_exchanges, run_ingest
+    from pipeline.ingest.exchange_collector import Choice
     from pipeline.logs import configure_logs
     from pipeline.registry import codec_of
 

@@ -11,6 +11,9 @@ from pipeline.embedded.exchange_server.flow import EXCHANGES
 from pipeline.embedded.exchange_server.server import HOST
 from pipeline.feeds.discovery import feed_of
 
+# Hosts of one exchange whose paths are the same, apart from what stands before them here.
+_BEFORE = {"dstream.binance.com": "/dstream"}
+
 
 def addresses(ports: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """Return the setting `exchanges`: each channel's own path and each REST request's, on the server's ports.
@@ -26,7 +29,8 @@ def addresses(ports: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         urls = {}
         for channel in live.channels:
             real = urlsplit(channel.url)
-            urls[channel.name] = f"ws://{place}{real.path}" + (f"?{real.query}" if real.query else "")
+            path = _BEFORE.get(real.hostname or "", "") + real.path
+            urls[channel.name] = f"ws://{place}{path}" + (f"?{real.query}" if real.query else "")
         found[exchange] = {"urls": urls, "rest_url": f"http://{place}"}
     return found
 

@@ -207,9 +207,8 @@ class DeribitPushes:
         else:
             direction = "sell" if closure.long else "buy"
             rows.append(self._trade(contract, closure, direction, "MT"))
-            # The taker first, then the maker.
-            truths.append(truth_of(contract, closure, closure.price_steps))
-            truths.append(truth_of(contract, closure._replace(long=not closure.long), closure.price_steps))
+            for long in (True, False):
+                truths.append(truth_of(contract, closure._replace(long=long), closure.price_steps))
 
     def _trade(self, contract: Contract, closure: Closure, direction: str, liquidation: str | None) -> str:
         self._number += 1

@@ -1,4 +1,7 @@
-"""Binance USD-M and COIN-M. Live data come under `/market` only: the old paths acknowledge and stay silent.
+"""Binance USD-M and COIN-M.
+
+On the USD-M host live data come under `/market` only: the old paths acknowledge and stay silent. The COIN-M host's
+paths stand behind `/dstream` here.
 
 Source: `exchange_feeds` 3.1 and 5, and the documented answers of exchangeInfo, time, klines and openInterest.
 """
@@ -28,6 +31,7 @@ from pipeline.embedded.simulator.messages import decimal_text
 
 _ALL = "!forceOrder@arr"
 _ALL_MARKS = "!markPrice@arr@1s"
+_LIVE = ("/market", "/dstream")
 _ENVELOPE = b'{"stream":"!forceOrder@arr","data":'
 _MOST_STREAMS = 1024
 _PERPETUAL_MS = 4_133_404_800_000
@@ -40,7 +44,7 @@ class Binance(Venue):
     """Streams are named in lower case; an answer carries the request's `id`."""
 
     exchange = "binance"
-    sockets = ("/market/ws", "/market/ws/{stream}", "/market/stream", "/ws", "/ws/{stream}", "/stream")
+    sockets = tuple(host + path for host in ("/market", "/dstream", "") for path in ("/ws", "/ws/{stream}", "/stream"))
 
     def opened(self, client: Client) -> None:
         named = client.query.get("stream") or client.query.get("streams", "")
@@ -67,7 +71,7 @@ class Binance(Venue):
         return client.say(orjson.dumps({"error": error, "id": number}).decode())
 
     def payloads(self, client: Client, push: Push) -> Iterable[Outgoing]:
-        if not client.path.startswith("/market"):
+        if not client.path.startswith(_LIVE):
             return
         body = push.payload[len(_ENVELOPE) :].decode()
         # A cut message has no closing brace of the envelope.
@@ -78,7 +82,7 @@ class Binance(Venue):
                 yield self._enveloped(client, stream, body)
 
     def market(self, client: Client, now_ms: int) -> Iterable[Outgoing]:
-        if not client.path.startswith("/market"):
+        if not client.path.startswith(_LIVE):
             return
         for contract, quote in self.tape.of(self.exchange):
             name = contract.symbol.lower()
@@ -109,7 +113,7 @@ class Binance(Venue):
         return found
 
     def _enveloped(self, client: Client, stream: str, body: str) -> str:
-        return f'{{"stream":"{stream}","data":{body}}}' if client.path == "/market/stream" else body
+        return f'{{"stream":"{stream}","data":{body}}}' if client.path.endswith("/stream") else body
 
     def _info(self, inverse: bool, _query: Query) -> object:
         symbols = [_symbol(contract) for contract in self.contracts.values() if contract.inverse == inverse]

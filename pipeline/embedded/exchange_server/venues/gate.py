@@ -19,13 +19,16 @@ from pipeline.embedded.simulator.served_pushes import GATE_INVERSE
 
 _CHANNEL = "futures.public_liquidates"
 _ALL = "!all"
+# Nothing is settled in USD1 here.
+_SETTLES = ("usdt", "btc", "usd1")
+_LISTED = {"usdt": False, "btc": True}
 
 
 class Gate(Venue):
     """A topic is a contract or `!all`."""
 
     exchange = "gate"
-    sockets = ("/v4/ws/usdt", "/v4/ws/btc")
+    sockets = tuple(f"/v4/ws/{settle}" for settle in _SETTLES)
 
     def heard(self, client: Client, message: str) -> None:
         try:
@@ -47,7 +50,7 @@ class Gate(Venue):
         return client.acknowledge(names, answer)
 
     def payloads(self, client: Client, push: Push) -> Iterable[Outgoing]:
-        if client.path.endswith("btc") != (push.stream == GATE_INVERSE):
+        if _LISTED.get(client.path.rpartition("/")[2]) != (push.stream == GATE_INVERSE):
             return
         if _ALL in client.topics or symbol_of(push) in client.topics:
             yield push.payload.decode()
@@ -60,7 +63,7 @@ class Gate(Venue):
 
     def _is_listed(self, client: Client, name: str) -> bool:
         contract = self.contracts.get(name)
-        return contract is not None and contract.inverse == client.path.endswith("btc")
+        return contract is not None and contract.inverse == _LISTED.get(client.path.rpartition("/")[2])
 
     def _answer(self, channel: str, event: str, more: Mapping[str, object]) -> str:
         now_ms = self.now_ms()
@@ -69,9 +72,9 @@ class Gate(Venue):
 
     def _contracts(self, query: Query) -> object:
         settle = query["settle"]
-        if settle not in ("usdt", "btc"):
+        if settle not in _SETTLES:
             raise RestError(400, {"label": "INVALID_PARAM_VALUE", "message": f"invalid settle {settle}"})
-        found = [contract for contract in self.contracts.values() if contract.inverse == (settle == "btc")]
+        found = [contract for contract in self.contracts.values() if contract.inverse == _LISTED.get(settle)]
         first, limit = int(query.get("offset", "0")), int(query.get("limit", "1000"))
         return [self._listing(contract) for contract in found[first : first + limit]]
 
