@@ -15,7 +15,7 @@ import orjson
 from pipeline.feeds.conversations.payloads import object_at, object_in, text_in
 from pipeline.feeds.live import Budget, Channel, Clock, Heard, Limits, Live, Metadata, Outgoing, Request, Topic
 from pipeline.feeds.naming import Names, day_of
-from pipeline.feeds.numbers import choice, positive, time_ms_of, word
+from pipeline.feeds.numbers import positive_or_none, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, object_of
 from pipeline.records import Instrument, Margin
 
@@ -89,10 +89,10 @@ def _read_contracts(request: Request, answer: bytes) -> Sequence[Instrument]:  #
 
 def _contract(row: Mapping[str, Any]) -> Instrument | None:
     quote = word("quote_currency", row.get("quote_currency"))
-    if row.get("kind") != "future" or quote not in QUOTES:
+    margin = _MARGINS.get(word("instrument_type", row.get("instrument_type")))
+    if row.get("kind") != "future" or margin is None or quote not in QUOTES:
         return None
     symbol, base = word("instrument_name", row.get("instrument_name")), word("base_currency", row.get("base_currency"))
-    margin = choice("instrument_type", row.get("instrument_type"), _MARGINS)
     if row.get("settlement_period") == "perpetual":
         named = NAMES.perpetual(symbol, base, quote, margin)
     else:
@@ -100,10 +100,11 @@ def _contract(row: Mapping[str, Any]) -> Instrument | None:
         named = NAMES.dated(symbol, base, quote, margin, day_of(expiry_ms))
     if named is None:
         return None
+    size = positive_or_none("contract_size", row.get("contract_size"))
     return replace(
         named,
         settle=word("settlement_currency", row.get("settlement_currency")),
-        contract_size=float(positive("contract_size", row.get("contract_size"))),
+        contract_size=None if size is None else float(size),
     )
 
 

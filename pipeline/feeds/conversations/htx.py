@@ -17,7 +17,7 @@ from pipeline.feeds.conversations.payloads import object_in, text_in
 from pipeline.feeds.gzipped import unpacked
 from pipeline.feeds.live import Budget, Channel, Clock, Heard, Limits, Live, Metadata, Outgoing, Request, Topic
 from pipeline.feeds.naming import Names, compact_date
-from pipeline.feeds.numbers import positive, shown, time_ms_of, word
+from pipeline.feeds.numbers import positive_or_none, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, object_of
 from pipeline.records import Instrument, RefusedError
 
@@ -111,7 +111,8 @@ def _coin_futures(row: Mapping[str, Any]) -> Instrument | None:
 def _sized(named: Instrument | None, row: Mapping[str, Any]) -> Instrument | None:
     if named is None:
         return None
-    return replace(named, contract_size=float(positive("contract_size", row.get("contract_size"))))
+    size = positive_or_none("contract_size", row.get("contract_size"))
+    return replace(named, contract_size=None if size is None else float(size))
 
 
 def _expiry(row: Mapping[str, Any]) -> date | None:

@@ -14,7 +14,7 @@ import orjson
 from pipeline.feeds.conversations.payloads import object_in, text_in
 from pipeline.feeds.live import Budget, Channel, Clock, Heard, Limits, Live, Metadata, Outgoing, Request, Topic
 from pipeline.feeds.naming import Names, day_of
-from pipeline.feeds.numbers import iso_time_us, positive, shown, word
+from pipeline.feeds.numbers import iso_time_us, positive_or_none, shown, word
 from pipeline.feeds.rows import json_of, list_of, object_of
 from pipeline.records import Instrument, Margin, RefusedError
 
@@ -92,7 +92,8 @@ def _contract(row: Mapping[str, Any]) -> Instrument | None:
         named = NAMES.dated(symbol, base, quote, margin, last)
     if named is None:
         return None
-    return replace(named, contract_size=float(positive("contractSize", row.get("contractSize"))))
+    size = positive_or_none("contractSize", row.get("contractSize"))
+    return replace(named, contract_size=None if size is None else float(size))
 
 
 def _pair(row: Mapping[str, Any], pair: str) -> tuple[str, str]:
