@@ -207,8 +207,8 @@ class DeribitPushes:
         else:
             direction = "sell" if closure.long else "buy"
             rows.append(self._trade(contract, closure, direction, "MT"))
-            for long in (True, False):
-                truths.append(truth_of(contract, closure._replace(long=long), closure.price_steps))
+            both = (closure._replace(long=long) for long in (True, False))
+            truths.extend(truth_of(contract, one, closure.price_steps) for one in both)
 
     def _trade(self, contract: Contract, closure: Closure, direction: str, liquidation: str | None) -> str:
         self._number += 1
