@@ -31,8 +31,10 @@ class ExchangeSettings(BaseModel):
     urls: dict[str, str] = Field(
         default_factory=dict, description="WebSocket address by channel, in any case (`*`: of every channel)."
     )
-    rest_url: str | None = Field(None, description="scheme://host[:port] in place of that of each REST request.")
-    proxy: str | None = Field(None, description="HTTP proxy for sockets and REST, http://host:port.")
+    rest_url: str | None = Field(
+        default=None, description="scheme://host[:port] in place of that of each REST request."
+    )
+    proxy: str | None = Field(default=None, description="HTTP proxy for sockets and REST, http://host:port.")
 
     def url_of(self, channel: str, otherwise: str) -> str:
         """Return the WebSocket address of a channel."""
@@ -65,6 +67,12 @@ class Settings(BaseSettings):
     lateness_ms: int = Field(5_000, ge=0, description="How far the watermark must pass a bar's end to close it.")
     correction_ms: int = Field(600_000, ge=0, description="How long a closed bar takes late events.")
     behind_ms: int = Field(30_000, ge=1_000, description="A channel this far behind the others is left out.")
+    silence_probability: float = Field(
+        1e-9, ge=0, lt=1, description="A channel is silent when no data for so long is less likely; 0: never."
+    )
+    silence_half_life_ms: int = Field(
+        43_200_000, ge=600_000, description="How long ago counts half for what a channel usually brings."
+    )
 
     commit_interval_ms: int = Field(150, ge=1, description="Least time between two checkpoints of one partition.")
     max_batch_records: int = Field(5_000, ge=1, description="Most records that the worker folds at once.")

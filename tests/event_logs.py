@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from pipeline.records import Heartbeat, Liquidation, Source
+from pipeline.records import Heartbeat, Liquidation, Source, Subscription
 from pipeline.windows.checkpoint import Checkpoint, restore, take
 from pipeline.windows.fold import Batch, fold, liquidation_row
 from pipeline.windows.parameters import WindowParameters
@@ -23,7 +23,7 @@ CONTRACTS = (
     ("okx", "BTC-USDT-SWAP", "BTC", "SWAP"),
 )
 
-Record = Liquidation | Heartbeat
+Record = Liquidation | Heartbeat | Subscription
 
 
 def liquidation(
@@ -98,14 +98,14 @@ def logs(draw: st.DrawFn) -> list[Record]:
 
 def batch(log: list[Record], first_offset: int) -> Batch:
     rows = [liquidation_row(record) for record in log if isinstance(record, Liquidation)]
-    heartbeats = []
+    statements = []
     before = 0
     for record in log:
         if isinstance(record, Liquidation):
             before += 1
         else:
-            heartbeats.append((before, record))
-    return Batch(rows, heartbeats, first_offset + len(log) - 1)
+            statements.append((before, record))
+    return Batch(rows, statements, first_offset + len(log) - 1)
 
 
 @dataclass

@@ -5,6 +5,8 @@ A checkpoint writes what changed since the one before it, so that its size is in
 | key | value |
 |---|---|
 | `partition` | offset, watermark, tally minute, channels, the list of id chunks, the parameters |
+| `habits` | what each channel usually brings: changes with every slot, not with every batch |
+| `contract/EXCHANGE/CHANNEL/SYMBOL` | when a contract was subscribed, and by whom |
 | `cell/START/ASSET` | the bars of one asset in one minute |
 | `tally/ASSET` | what was counted of one asset in the present tally minute |
 | `ids/OFFSET/PART` | the event ids first seen since the checkpoint before, by minute |
@@ -16,19 +18,26 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import orjson
 
 from pipeline.errors import OperationError
-from pipeline.records import Coverage, Tally
-from pipeline.windows.channels import Channel, Listening
+from pipeline.records import Coverage, Silence, Tally
+from pipeline.windows.channels import Channel, LastData, Listening, Slot
 from pipeline.windows.parameters import WindowParameters
+from pipeline.windows.silence import ChannelKey, Habit
+from pipeline.windows.spans import Span
 from pipeline.windows.state import Counts, Minute, OpenBar, PartitionState
+from pipeline.windows.subscriptions import Contract
 
 PARTITION_KEY = b"partition"
-_VERSION = 1
+_HABITS_KEY = b"habits"
+# State of the first version knew neither contracts nor silences; it is gone on with.
+_FIRST_VERSION = 1
+_FIRST_PARAMETERS = 3
+_VERSION = 2
 _ID_BYTES = 16
 # A record of this many ids stays well below the broker's usual limit of one megabyte.
 _IDS_PER_CHUNK = 32_768
@@ -48,6 +57,7 @@ class Checkpoint:
 
     bars: list[dict[str, object]]
     coverage: list[Coverage]
+    silences: list[Silence]
     tallies: list[Tally]
     cells: list[tuple[bytes, bytes | None]]
     offset: int
@@ -56,15 +66,22 @@ class Checkpoint:
 def take(state: PartitionState, parameters: WindowParameters) -> Checkpoint:
     """Return everything that changed since the last call, and mark it as taken."""
     bars = [bar.fields() for bar in state.changed_bars]
-    cells: list[tuple[bytes, bytes | None]] = [*_bar_cells(state), *_tally_cells(state), *_id_cells(state)]
+    cells: list[tuple[bytes, bytes | None]] = [
+        *_bar_cells(state),
+        *_tally_cells(state),
+        *_id_cells(state),
+        *_contract_cells(state),
+        *_habit_cells(state),
+    ]
     cells.append((PARTITION_KEY, _partition_value(state, parameters)))
     for bar in state.changed_bars:
         bar.changed = False
     state.changed_bars = []
     state.changed_tallies = set()
     coverage, state.settled_coverage = state.settled_coverage, []
+    silences, state.settled_silences = state.settled_silences, []
     tallies, state.settled_tallies = state.settled_tallies, []
-    return Checkpoint(bars, coverage, tallies, cells, state.offset)
+    return Checkpoint(bars, coverage, silences, tallies, cells, state.offset)
 
 
 def restore(cells: Mapping[bytes, bytes], parameters: WindowParameters) -> PartitionState:
@@ -85,6 +102,10 @@ def restore(cells: Mapping[bytes, bytes], parameters: WindowParameters) -> Parti
             _restore_tally(state, name, orjson.loads(value))
         elif kind == "ids":
             _restore_ids(state, value, parameters)
+        elif kind == "contract":
+            _restore_contract(state, orjson.loads(value))
+        elif key == _HABITS_KEY:
+            _restore_habits(state, orjson.loads(value))
     return state
 
 
@@ -117,6 +138,26 @@ def _id_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
         yield _ids_key(offset, part), None
 
 
+def _contract_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
+    for (exchange, channel), symbol in sorted(state.changed_contracts):
+        contract = state.contracts[exchange, channel].get(symbol)
+        cell = f"contract/{exchange}/{channel}/{symbol}".encode()
+        if contract is None:
+            yield cell, None
+        else:
+            yield cell, orjson.dumps([exchange, channel, symbol, list(contract.stored())])
+    state.changed_contracts = set()
+
+
+def _habit_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
+    if state.habits_changed:
+        state.habits_changed = False
+        yield (
+            _HABITS_KEY,
+            orjson.dumps([[*key, astuple(channel.habit)] for key, channel in sorted(state.channels.items())]),
+        )
+
+
 def _chunks(state: PartitionState) -> Iterator[list[tuple[int, list[bytes]]]]:
     """Yield the fresh ids by minute, in pieces of at most `_IDS_PER_CHUNK`, and take them as written."""
     chunk: list[tuple[int, list[bytes]]] = []
@@ -134,16 +175,7 @@ def _chunks(state: PartitionState) -> Iterator[list[tuple[int, list[bytes]]]]:
 
 
 def _partition_value(state: PartitionState, parameters: WindowParameters) -> bytes:
-    channels = [
-        [
-            exchange,
-            name,
-            channel.covered_until,
-            {collector: list(heard) for collector, heard in channel.collectors.items()},
-            [[start, listening.alive_ms, listening.frames] for start, listening in channel.minutes.items()],
-        ]
-        for (exchange, name), channel in state.channels.items()
-    ]
+    channels = [_channel_values(key, channel) for key, channel in state.channels.items()]
     return orjson.dumps(
         {
             "version": _VERSION,
@@ -151,29 +183,86 @@ def _partition_value(state: PartitionState, parameters: WindowParameters) -> byt
             "offset": state.offset,
             "watermark": state.watermark,
             "tally_minute": state.tally_minute,
+            "judged_before": state.judged_before,
             "channels": channels,
+            "by_contract": list(state.contracts),
             "id_chunks": [[*key, newest] for key, newest in state.id_chunks.items()],
         }
     )
 
 
 def _restore_partition(state: PartitionState, found: dict[str, Any], parameters: WindowParameters) -> None:
-    if found["version"] != _VERSION:
+    if found["version"] not in (_FIRST_VERSION, _VERSION):
         raise CheckpointError(f"the worker's state is of version {found['version']}, this program's is {_VERSION}")
-    if tuple(found["parameters"]) != astuple(parameters):
+    wanted = astuple(parameters)[: _FIRST_PARAMETERS if found["version"] == _FIRST_VERSION else None]
+    if tuple(found["parameters"]) != wanted:
+        names = ", ".join(field.name for field in fields(parameters))
         raise CheckpointError(
-            f"the worker's state was made with lateness, correction and behind = {found['parameters']} ms, the settings"
-            f" say {list(astuple(parameters))}; use the former, or another topic prefix"
+            f"the worker's state was made with {names} = {found['parameters']}, the settings say {list(wanted)}; use"
+            " the former, or another topic prefix"
         )
     state.offset, state.watermark = found["offset"], found["watermark"]
     state.tally_minute = found["tally_minute"]
     state.id_chunks = {(offset, part): newest for offset, part, newest in found["id_chunks"]}
-    for exchange, name, covered_until, collectors, minutes in found["channels"]:
-        state.channels[exchange, name] = Channel(
-            collectors={collector: (time, up) for collector, (time, up) in collectors.items()},
-            covered_until=covered_until,
-            minutes={start: Listening(alive, frames) for start, alive, frames in minutes},
-        )
+    state.judged_before = found.get("judged_before", 0)
+    for exchange, name, *values in found["channels"]:
+        state.channels[exchange, name] = _channel(*values)
+    for exchange, name in found.get("by_contract", ()):
+        state.contracts[exchange, name] = {}
+
+
+def _channel_values(key: ChannelKey, channel: Channel) -> list[object]:
+    last = channel.last_data
+    return [
+        *key,
+        channel.covered_until,
+        channel.collectors,
+        [[start, listening.alive_ms, listening.frames] for start, listening in channel.minutes.items()],
+        channel.spans,
+        [[start, slot.alive_ms, slot.frames] for start, slot in channel.slots.items()],
+        [last.time, last.alive_ms, last.frames, last.settled],
+        None if channel.silence is None else astuple(channel.silence),
+    ]
+
+
+def _channel(
+    covered_until: int,
+    collectors: dict[str, tuple[int, bool]],
+    minutes: Iterable[tuple[int, int, int]],
+    spans: Mapping[str, Iterable[Span]] | None = None,
+    slots: Iterable[tuple[int, int, dict[str, int]]] = (),
+    last_data: tuple[int, int, int, Iterable[Span]] = (0, 0, 0, ()),
+    silence: tuple[Any, ...] | None = None,
+) -> Channel:
+    time, alive_ms, frames, settled = last_data
+    channel = Channel(
+        collectors={collector: (time, up) for collector, (time, up) in collectors.items()},
+        covered_until=covered_until,
+        minutes={start: Listening(alive, frames) for start, alive, frames in minutes},
+        spans={collector: _spans(found) for collector, found in (spans or {}).items()},
+        slots={start: Slot(alive, frames) for start, alive, frames in slots},
+        last_data=LastData(time, alive_ms, frames, _spans(settled)),
+        silence=None if silence is None else Silence(*silence),
+    )
+    channel.reckon()
+    return channel
+
+
+def _spans(found: Iterable[Span]) -> list[Span]:
+    return [(begin, end) for begin, end in found]
+
+
+def _restore_contract(state: PartitionState, found: tuple[str, str, str, list[tuple[str, int, list[Span]]]]) -> None:
+    exchange, channel, symbol, collectors = found
+    state.contracts[exchange, channel][symbol] = Contract(
+        {collector: said for collector, said, _ in collectors},
+        {collector: _spans(spans) for collector, _, spans in collectors},
+    )
+
+
+def _restore_habits(state: PartitionState, found: Iterable[tuple[str, str, tuple[float, ...]]]) -> None:
+    for exchange, name, sums in found:
+        state.channels[exchange, name].habit = Habit(*sums)
 
 
 def _minute(state: PartitionState, start: int, parameters: WindowParameters) -> Minute | None:

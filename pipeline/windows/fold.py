@@ -4,7 +4,8 @@ What comes out is a function of the log alone. It does not matter how the log is
 identified by (key, revision) and the content of each revision is fixed by the log:
 
 - the sums of a bar depend on its events only, and its revision counts them;
-- the coverage of an open bar is that at its latest event, that of a closed one the coverage when it was closed;
+- the coverage of an open bar is that at its latest event, that of a closed one the coverage when it was closed, or at
+  the event that corrected it;
 - whether an event is late, too late or a duplicate depends on the watermark and the ids before it in the log.
 """
 
@@ -13,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.records import COMPLETENESS_ORDER, Coverage, Heartbeat, Liquidation, Tally
-from pipeline.windows.channels import Channel, alive_ms, hear, next_watermark
+from pipeline.records import COMPLETENESS_ORDER, Heartbeat, Liquidation, Subscription, Tally
+from pipeline.windows.channels import Channel, alive_ms, contract_alive_ms, hear, next_watermark
+from pipeline.windows.judging import end_silence, judge_slots, settle
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 from pipeline.windows.state import Counts, Minute, OpenBar, PartitionState
+from pipeline.windows.subscriptions import Contract
 
 _COMPLETENESS_RANK: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 
@@ -47,12 +50,12 @@ def liquidation_row(event: Liquidation) -> LiquidationRow:
 class Batch:
     """Consecutive records of one partition.
 
-    `heartbeats` are given with the number of `liquidations` that come before them. `last_offset` is the offset of the
-    batch's last record of any kind.
+    `statements` of collectors are given with the number of `liquidations` that come before them. `last_offset` is the
+    offset of the batch's last record of any kind.
     """
 
     liquidations: Sequence[LiquidationRow]
-    heartbeats: Sequence[tuple[int, Heartbeat]]
+    statements: Sequence[tuple[int, Heartbeat | Subscription]]
     last_offset: int
 
 
@@ -60,18 +63,21 @@ def fold(state: PartitionState, batch: Batch, parameters: WindowParameters) -> N
     """Fold `batch` into `state`, in the order of the log."""
     done = 0
     rows = batch.liquidations
-    for before, heartbeat in batch.heartbeats:
+    for before, statement in batch.statements:
         if before > done:
             _fold_liquidations(state, rows[done:before], parameters)
             done = before
-        _fold_heartbeat(state, heartbeat, parameters)
+        if isinstance(statement, Heartbeat):
+            _fold_heartbeat(state, statement, parameters)
+        else:
+            _fold_subscription(state, statement)
     if done < len(rows):
         _fold_liquidations(state, rows[done:] if done else rows, parameters)
     state.offset = batch.last_offset
 
 
 def _fold_liquidations(state: PartitionState, rows: Iterable[LiquidationRow], parameters: WindowParameters) -> None:
-    """Fold liquidations between which no heartbeat stands, so that one watermark holds for all of them."""
+    """Fold liquidations between which no statement stands, so that one watermark holds for all of them."""
     watermark = state.watermark
     minutes, tallies, changed_tallies = state.minutes, state.tallies, state.changed_tallies
     touched: dict[int, OpenBar] = {}
@@ -145,10 +151,17 @@ def _fold_liquidations(state: PartitionState, rows: Iterable[LiquidationRow], pa
             counts.late += 1
         touched[id(bar)] = bar
 
-    channels = state.channels
     for bar in touched.values():
-        bar.alive_ms = alive_ms(channels, (bar.exchange, bar.channel), bar.start)
+        bar.alive_ms = _alive_ms(state, bar)
         state.mark_changed(bar)
+
+
+def _alive_ms(state: PartitionState, bar: OpenBar) -> int:
+    key = bar.exchange, bar.channel
+    channel, contracts = state.channels.get(key), state.contracts.get(key)
+    if contracts is None:
+        return alive_ms(channel, bar.start)
+    return contract_alive_ms(channel, contracts.get(bar.symbol), bar.start)
 
 
 def _seen_anywhere(state: PartitionState, event_id: bytes) -> bool:
@@ -156,14 +169,20 @@ def _seen_anywhere(state: PartitionState, event_id: bytes) -> bool:
 
 
 def _fold_heartbeat(state: PartitionState, heartbeat: Heartbeat, parameters: WindowParameters) -> None:
-    channel = state.channels.setdefault((heartbeat.exchange, heartbeat.channel), Channel())
+    key = heartbeat.exchange, heartbeat.channel
+    channel = state.channels.get(key)
+    if channel is None:
+        channel = state.channels[key] = Channel()
     closed_before = _closed_before(state.watermark, parameters)
-    if not hear(channel, heartbeat, closed_before, parameters.behind_ms):
+    if not hear(channel, heartbeat, closed_before, parameters.behind_ms, state.judged_before):
         return
+    if channel.silence is not None and heartbeat.frames > 0:
+        end_silence(state, channel, heartbeat.time)
     watermark = next_watermark(state.channels, state.watermark, parameters.behind_ms)
     if watermark == state.watermark:
         return
     state.watermark = watermark
+    judge_slots(state, parameters)
     now_closed_before = _closed_before(watermark, parameters)
     if now_closed_before > closed_before:
         _close(state, closed_before, now_closed_before, parameters)
@@ -171,6 +190,16 @@ def _fold_heartbeat(state: PartitionState, heartbeat: Heartbeat, parameters: Win
     if tally_minute > state.tally_minute:
         _settle_tallies(state)
         state.tally_minute = tally_minute
+
+
+def _fold_subscription(state: PartitionState, subscription: Subscription) -> None:
+    key = subscription.exchange, subscription.channel
+    contracts = state.contracts.setdefault(key, {})
+    contract = contracts.get(subscription.symbol)
+    if contract is None:
+        contract = contracts[subscription.symbol] = Contract()
+    if contract.hear(subscription):
+        state.changed_contracts.add((key, subscription.symbol))
 
 
 def _settle_tallies(state: PartitionState) -> None:
@@ -206,17 +235,23 @@ def _close(state: PartitionState, closed_before: int, now_closed_before: int, pa
             minute.closed = True
             for bar in minute.bars.values():
                 bar.closed = True
-                bar.alive_ms = alive_ms(state.channels, (bar.exchange, bar.channel), start)
+                bar.alive_ms = _alive_ms(state, bar)
                 state.mark_changed(bar)
         if parameters.is_expired(start, state.watermark):
             del state.minutes[start]
             state.expired_cells.extend((start, asset) for asset in sorted(minute.written))
-    for (exchange, name), channel in sorted(state.channels.items()):
+    kept_from = state.watermark - parameters.lateness_ms - parameters.correction_ms - MINUTE_MS
+    for key, channel in sorted(state.channels.items()):
         for start in sorted(channel.minutes):
-            listening = channel.minutes[start]
             if closed_before <= start < now_closed_before:
-                state.settled_coverage.append(
-                    Coverage(exchange, name, start, listening.alive_ms, listening.frames, revision=1)
-                )
+                settle(state, key, channel, start)
             if parameters.is_expired(start, state.watermark):
                 del channel.minutes[start]
+        channel.forget_before(kept_from)
+    for key, contracts in state.contracts.items():
+        for symbol, contract in list(contracts.items()):
+            if contract.forget_before(kept_from):
+                state.changed_contracts.add((key, symbol))
+            if contract.is_given_up(state.watermark):
+                del contracts[symbol]
+                state.changed_contracts.add((key, symbol))

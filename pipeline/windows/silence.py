@@ -1,4 +1,4 @@
-"""How likely is it that a channel which is up has nothing to say?
+"""How likely it is that a channel which is up has nothing to say.
 
 Time is cut into slots of ten seconds. A slot in which a channel was up is *busy* if it brought data in it, however
 much: a burst counts once. From the share of busy slots in its own past follows how likely an empty slot is; from what
@@ -11,7 +11,7 @@ All numbers here are functions of the heartbeats in the log.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, log
 from statistics import median
@@ -88,12 +88,12 @@ class Habit:
         return exp(-self.waited / self.stretch)
 
     def hear(self) -> None:
-        """Data came: the wait is over."""
+        """End the wait: data came."""
         self.longest = max(self.longest, self.waited)
         self.waited = self.expected = 0.0
 
     def resume(self) -> None:
-        """Data came after a silence, of which nothing is learnt: a second one must not hide behind it."""
+        """End a silence, of which nothing is learnt: a second one must not hide behind it."""
         self.waited = self.expected = 0.0
 
 

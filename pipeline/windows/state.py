@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.records import COMPLETENESS_ORDER, Coverage, Tally
-from pipeline.windows.channels import Channel, ChannelKey
+from pipeline.records import COMPLETENESS_ORDER, Coverage, Silence, Tally
+from pipeline.windows.channels import Channel
 from pipeline.windows.parameters import MINUTE_MS
+from pipeline.windows.silence import ChannelKey
+from pipeline.windows.subscriptions import Contract
 
 # Contracts and assets, as keys.
 ContractKey = tuple[str, str]  # exchange, symbol
@@ -107,22 +109,28 @@ class PartitionState:
     """Everything that later events can depend on.
 
     `offset` is that of the last record folded, -1 before the first. `tallies` are those of the present
-    minute of the watermark. `id_chunks` names the checkpoint records that hold event
-    ids, each with the newest minute in it. `changed_*` (bars, assets with tallies), `expired_cells` and
-    `settled_*` wait for the next checkpoint.
+    minute of the watermark. `contracts` holds the contracts of each channel that is subscribed contract by contract,
+    by symbol; `judged_before` the start of the first slot that is not judged. `id_chunks` names the checkpoint records
+    that hold event ids, each with the newest minute in it. `changed_*` (bars, assets with tallies, contracts),
+    `habits_changed`, `expired_cells` and `settled_*` wait for the next checkpoint.
     """
 
     offset: int = -1
     watermark: int = 0
     tally_minute: int = 0
+    judged_before: int = 0
     channels: dict[ChannelKey, Channel] = field(default_factory=dict)
+    contracts: dict[ChannelKey, dict[str, Contract]] = field(default_factory=dict)
     minutes: dict[int, Minute] = field(default_factory=dict)
     tallies: dict[TallyKey, Counts] = field(default_factory=dict)
     id_chunks: dict[tuple[int, int], int] = field(default_factory=dict)
     changed_bars: list[OpenBar] = field(default_factory=list)
     changed_tallies: set[str] = field(default_factory=set)
+    changed_contracts: set[tuple[ChannelKey, str]] = field(default_factory=set)
+    habits_changed: bool = False
     expired_cells: list[CellKey] = field(default_factory=list)
     settled_coverage: list[Coverage] = field(default_factory=list)
+    settled_silences: list[Silence] = field(default_factory=list)
     settled_tallies: list[Tally] = field(default_factory=list)
 
     def mark_changed(self, bar: OpenBar) -> None:

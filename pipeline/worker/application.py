@@ -52,7 +52,13 @@ class Worker:
         self._folder = folder
         self._codec = codec
         self._observe = observe
-        self._parameters = WindowParameters(settings.lateness_ms, settings.correction_ms, settings.behind_ms)
+        self._parameters = WindowParameters(
+            settings.lateness_ms,
+            settings.correction_ms,
+            settings.behind_ms,
+            settings.silence_probability,
+            settings.silence_half_life_ms,
+        )
         self._events = topic_name(EVENTS, settings.topic_prefix)
         self._decoder = Decoder(codec, self._events)
         self._executor = ThreadPoolExecutor(_COMMIT_THREADS, thread_name_prefix="commit")

@@ -17,7 +17,16 @@ import polars as pl
 
 from pipeline.blocks import read_block
 from pipeline.codec import HEADER_BYTES, Codec, Schema
-from pipeline.records import DeadLetter, Heartbeat, Liquidation, Record, RefusedError, Source, dead_letter_of_record
+from pipeline.records import (
+    DeadLetter,
+    Heartbeat,
+    Liquidation,
+    Record,
+    RefusedError,
+    Source,
+    Subscription,
+    dead_letter_of_record,
+)
 from pipeline.windows.fold import Batch, LiquidationRow, liquidation_row
 
 _SENTINEL = Liquidation(
@@ -55,10 +64,16 @@ _COLUMNS = [
     "source",
 ]
 # Events that the fold does not read; the sink copies them.
-_PASSED_OVER = frozenset({"candle", "market_metric", "subscription"})
+_PASSED_OVER = frozenset({"candle", "market_metric"})
 _T = TypeVar("_T")
 _HEARTBEAT_SENTINEL = Heartbeat("sentinel", "sentinel", "sentinel", 4_611_686_018_427_387_904, "down", 1, 2)
-_SENTINELS: dict[str, Record] = {"liquidation": _SENTINEL, "heartbeat": _HEARTBEAT_SENTINEL}
+_SUBSCRIPTION_SENTINEL = Subscription("sentinel", "sentinel", "S", "S", "sentinel", 4_611_686_018_427_387_904, "down")
+_SENTINELS: dict[str, Record] = {
+    "liquidation": _SENTINEL,
+    "heartbeat": _HEARTBEAT_SENTINEL,
+    "subscription": _SUBSCRIPTION_SENTINEL,
+}
+Statement = Heartbeat | Subscription
 
 
 class LogRecord(Protocol):
@@ -109,7 +124,7 @@ class Decoder:
                 by_header[header] = [position]
 
         liquidations: _Found[LiquidationRow] = _Found([], [])
-        heartbeats: _Found[Heartbeat] = _Found([], [])
+        statements: _Found[Statement] = _Found([], [])
         dead_letters: list[DeadLetter] = []
         for header, positions in by_header.items():
             schema = self._schema(header)
@@ -118,17 +133,19 @@ class Decoder:
             if schema is not None and name == "liquidation" and (rows := self._liquidations(schema, of_schema)):
                 liquidations.add(positions, rows)
             elif schema is not None and name == "heartbeat" and (beats := self._heartbeats(schema, of_schema)):
-                heartbeats.add(positions, beats)
+                statements.add(positions, beats)
+            elif schema is not None and name == "subscription" and (said := self._subscriptions(schema, of_schema)):
+                statements.add(positions, said)
             elif name not in _PASSED_OVER:
                 for position in positions:
-                    letter = self._one(partition, records[position], position, liquidations, heartbeats)
+                    letter = self._one(partition, records[position], position, liquidations, statements)
                     if letter is not None:
                         dead_letters.append(letter)
         rows = liquidations.in_order()
-        beats = heartbeats.in_order()
-        places = _places(heartbeats.positions, liquidations.positions)
+        told = statements.in_order()
+        places = _places(statements.positions, liquidations.positions)
         return Decoded(
-            Batch(rows, list(zip(places, beats, strict=True)), records[-1].offset),
+            Batch(rows, list(zip(places, told, strict=True)), records[-1].offset),
             dead_letters,
         )
 
@@ -155,13 +172,25 @@ class Decoder:
             return None
         return rows
 
-    def _heartbeats(self, schema: Schema, values: Sequence[bytes]) -> list[Heartbeat] | None:
+    def _heartbeats(self, schema: Schema, values: Sequence[bytes]) -> list[Statement] | None:
         block = self._block(schema, values, None)
         if block is None:
             return None
         names = ("exchange", "channel", "collector", "time", "state", "frames", "last_frame_time")
-        beats = [Heartbeat(*row) for row in zip(*(block[name].to_list() for name in names), strict=True)]
+        beats: list[Statement] = [
+            Heartbeat(*row) for row in zip(*(block[name].to_list() for name in names), strict=True)
+        ]
         return beats if beats.pop() == _HEARTBEAT_SENTINEL else None
+
+    def _subscriptions(self, schema: Schema, values: Sequence[bytes]) -> list[Statement] | None:
+        block = self._block(schema, values, None)
+        if block is None:
+            return None
+        names = ("exchange", "channel", "symbol", "asset", "collector", "time", "state")
+        said: list[Statement] = [
+            Subscription(*row) for row in zip(*(block[name].to_list() for name in names), strict=True)
+        ]
+        return said if said.pop() == _SUBSCRIPTION_SENTINEL else None
 
     def _one(
         self,
@@ -169,15 +198,15 @@ class Decoder:
         record: LogRecord,
         position: int,
         liquidations: _Found[LiquidationRow],
-        heartbeats: _Found[Heartbeat],
+        statements: _Found[Statement],
     ) -> DeadLetter | None:
         value = record.value or b""
         try:
             found = self._codec.decode(value)
             if isinstance(found, Liquidation):
                 liquidations.add([position], [liquidation_row(found)])
-            elif isinstance(found, Heartbeat):
-                heartbeats.add([position], [found])
+            elif isinstance(found, Heartbeat | Subscription):
+                statements.add([position], [found])
             else:
                 raise RefusedError("wrong_record_type", f"a {type(found).__name__} is no record of {self._topic}")
         except RefusedError as error:
@@ -212,6 +241,6 @@ class _Found(Generic[_T]):
         return self.found
 
 
-def _places(heartbeats: list[int], liquidations: list[int]) -> list[int]:
-    """Return for each heartbeat's position how many of the liquidations' positions come before it; both rise."""
-    return [bisect_left(liquidations, position) for position in heartbeats]
+def _places(statements: list[int], liquidations: list[int]) -> list[int]:
+    """Return for each statement's position how many of the liquidations' positions come before it; both rise."""
+    return [bisect_left(liquidations, position) for position in statements]

@@ -8,7 +8,7 @@ One checkpoint is one transaction:
 
 1. take what changed from the fold,
 2. begin,
-3. produce the bars, coverage, tallies and dead letters,
+3. produce the bars, coverage, silences, tallies and dead letters,
 4. produce the changed cells of the state, that of the partition with the covered offset last,
 5. commit,
 6. acknowledge the batches to Faust, which commits the group's offset at its leisure.
@@ -120,10 +120,14 @@ class OwnedPartition:
         encode = self._codec.encode_fields
         for bar in checkpoint.bars:
             yield self._bars, str(bar["asset"]).encode(), encode("bar", bar)
-        # Every partition hears every heartbeat and settles the same coverage; one of them says it.
-        if self.partition == 0:
-            for settled in checkpoint.coverage:
+        # Every partition hears every heartbeat, settles the same coverage and finds the same silences; one of them says
+        # it. The subscriptions of a contract are heard by its own partition alone.
+        for settled in checkpoint.coverage:
+            if self.partition == 0 or settled.symbol:
                 yield self._coverage, settled.exchange.encode(), encode("coverage", record_fields(settled))
+        if self.partition == 0:
+            for silence in checkpoint.silences:
+                yield self._coverage, silence.exchange.encode(), encode("silence", record_fields(silence))
         for tally in checkpoint.tallies:
             yield self._coverage, tally.exchange.encode(), encode("tally", record_fields(tally))
 

@@ -55,4 +55,4 @@ def test_a_repeated_or_older_heartbeat_of_one_collector_says_nothing():
     assert hear(channel, heartbeat(5_000), 0, 30_000)
     assert not hear(channel, heartbeat(5_000), 0, 30_000)
     assert not hear(channel, heartbeat(4_000, state="down"), 0, 30_000)
-    assert channel.last_up() == 5_000
+    assert (channel.newest, channel.newest_up) == (5_000, 5_000)

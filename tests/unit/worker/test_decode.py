@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.blocks import read_block
 from pipeline.codec import Codec, frame_body
-from pipeline.records import Coverage, Heartbeat, Liquidation
+from pipeline.records import Coverage, Liquidation
 from pipeline.windows.fold import liquidation_row
 from pipeline.worker.decode import Decoder
 
@@ -37,11 +37,11 @@ def test_a_batch_keeps_the_log_and_its_order(log):
     before = 0
     expected = []
     for record in log:
-        if isinstance(record, Heartbeat):
+        if not isinstance(record, Liquidation):
             expected.append((before, record))
         else:
             before += 1
-    assert list(decoded.batch.heartbeats) == expected
+    assert list(decoded.batch.statements) == expected
     assert decoded.batch.last_offset == 9 + len(log)
     assert not decoded.dead_letters
 
@@ -68,7 +68,7 @@ def test_one_damaged_record_is_told_and_the_rest_stays(bad, reason, place):
     values = [*GOOD[:place], bad, *GOOD[place:], HEARTBEAT]
     decoded = DECODER.decode(3, fetched(values))
     assert decoded.batch.liquidations == [liquidation_row(CODEC.decode(value)) for value in GOOD]
-    assert [before for before, _ in decoded.batch.heartbeats] == [60]
+    assert [before for before, _ in decoded.batch.statements] == [60]
     (letter,) = decoded.dead_letters
     assert (letter.reason, letter.stage, letter.channel, letter.connection) == (reason, "worker", "events", "3")
     assert letter.sequence == 10 + place
@@ -109,4 +109,4 @@ def test_random_damage_keeps_every_record_that_it_did_not_touch(damages):
     kept = set(decoded.batch.liquidations)
     touched = {number for number, _, _ in damages}
     assert all(liquidation_row(CODEC.decode(GOOD[number])) in kept for number in range(60) if number not in touched)
-    assert len(decoded.batch.liquidations) + len(decoded.dead_letters) + len(decoded.batch.heartbeats) <= 60
+    assert len(decoded.batch.liquidations) + len(decoded.dead_letters) + len(decoded.batch.statements) <= 60
