@@ -1,4 +1,4 @@
-"""Binance USD-M and COIN-M futures: the `forceOrder` stream.
+"""Binance USD-M and COIN-M futures: the `forceOrder` stream, candles and readings of the market.
 
 What it shows: at most one forced order per symbol and second, so a sample, a lower bound. The order's filled quantity
 `z` at its average price `ap`; its limit price `p` (about the bankruptcy price) is kept beside it, and is the price
@@ -13,7 +13,7 @@ Rules, with `exchange_feeds` 1, 2 and 3.1 as their source:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
@@ -21,10 +21,12 @@ from typing import Any, Final, NamedTuple
 from pipeline.feeds.conversations.binance import EXCHANGE, LIVE, NAMES, QUOTES
 from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule, completeness_at
-from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
+from pipeline.feeds.feed import Feed, Instruments, Map, Mapped
+from pipeline.feeds.market import binance as market
+from pipeline.feeds.market.building import Contracts, Thinned
 from pipeline.feeds.naming import Names, compact_date, instrument_of
 from pipeline.feeds.numbers import choice, positive, positive_or_none, shown, time_ms_of, word
-from pipeline.feeds.rows import json_of, map_rows, object_of
+from pipeline.feeds.rows import json_of, map_each_row, map_rows, object_of
 from pipeline.feeds.sizes import known_contract_size, order_price_of, size_of
 from pipeline.records import (
     EventTimeKind,
@@ -40,6 +42,9 @@ from pipeline.records import (
 
 # The side of the forced order, and what it closes.
 CLOSES: Final[Mapping[str, Position]] = {"SELL": "long", "BUY": "short"}
+_FORCED_ORDER: Final = "forceOrder"
+# Answers that are no readings: of the connection, of the list of contracts, of the server's time.
+_ANSWERED: Final = ("result", "error", "symbols", "serverTime")
 _FILLED = {"FILLED", "PARTIALLY_FILLED"}
 _MARKETS: Final[Mapping[str, str]] = {"1": "USD-M", "2": "COIN-M"}
 ERAS: Final = (
@@ -149,15 +154,42 @@ def map_forced_orders(frame: Frame, instruments: Instruments, names: Names = NAM
 
     def event_of(index: int, message: object) -> Liquidation | None:
         envelope = object_of("message", message)
-        if not _is_forced_order(envelope):
+        if not _is_event(envelope) or envelope["e"] != _FORCED_ORDER:
             return None
-        order = object_of("o", envelope.get("o"))
-        status = order.get("X")
-        if status is not None and word("X", status) not in _FILLED:
-            return None
-        return liquidation_of(frame, index, _forced_order(envelope, order), instruments, names)
+        return _event_of(frame, index, envelope, instruments, names)
 
     return map_rows(frame, _messages, event_of)
+
+
+def _begin() -> Map:
+    """Return the mapping of one connection, which remembers what of the market it has told."""
+    thinned = Thinned()
+
+    def mapped(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
+        contracts = Contracts(EXCHANGE, instruments, named)
+
+        def events_of(index: int, message: object) -> Iterable[Mapped]:
+            envelope = object_of("message", message)
+            if not _is_event(envelope):
+                return market.of_answer(frame, envelope, contracts) if market.is_answer(envelope) else ()
+            if envelope["e"] != _FORCED_ORDER:
+                return market.of_stream(frame, envelope, contracts, thinned)
+            event = _event_of(frame, index, envelope, instruments, NAMES)
+            return () if event is None else (event,)
+
+        return map_each_row(frame, _messages, events_of)
+
+    return mapped
+
+
+def _event_of(
+    frame: Frame, index: int, envelope: dict[str, Any], instruments: Instruments, names: Names
+) -> Liquidation | None:
+    order = object_of("o", envelope.get("o"))
+    status = order.get("X")
+    if status is not None and word("X", status) not in _FILLED:
+        return None
+    return liquidation_of(frame, index, _forced_order(envelope, order), instruments, names)
 
 
 def _messages(payload: bytes) -> list[Any]:
@@ -170,12 +202,13 @@ def _messages(payload: bytes) -> list[Any]:
     return message if isinstance(message, list) else [message]
 
 
-def _is_forced_order(message: dict[str, Any]) -> bool:
-    kind = message.get("e")
-    if kind is not None:
-        return bool(kind == "forceOrder")
-    # Acknowledgements and errors of requests, and the readings of the REST endpoints, are no events.
-    if not message.keys().isdisjoint(("result", "error", "code", "openInterest", "longShortRatio")):
+def _is_event(message: dict[str, Any]) -> bool:
+    """Tell an event from answers: those of the connection, and rows or whole answers of requests."""
+    if message.get("e") is not None:
+        return True
+    if "code" in message and "msg" in message:
+        raise RefusedError("request_refused", f"{shown(message['code'])}: {shown(message['msg'])}")
+    if not message.keys().isdisjoint(_ANSWERED) or market.is_answer(message):
         return False
     raise RefusedError("unexpected_message", "neither an event (e) nor an acknowledgement (result)")
 
@@ -259,4 +292,4 @@ FACTS: Final = Facts(
     ),
 )
 
-FEED = Feed(EXCHANGE, stateless(map_forced_orders), FACTS, LIVE)
+FEED = Feed(EXCHANGE, _begin, FACTS, LIVE)

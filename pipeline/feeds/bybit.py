@@ -1,7 +1,7 @@
 """Bybit v5 linear and inverse contracts: the topics `allLiquidation` and, before 2025, `liquidation`.
 
 What they show: `allLiquidation` every liquidation, in frames of 500 ms; the old topic one per symbol and second. The
-price is the bankruptcy price, not a fill.
+price is the bankruptcy price, not a fill. Candles and readings of the market: `pipeline.feeds.market.bybit`.
 
 Rules, with `exchange_feeds` 1, 2 and 3.2 as their source:
 - `S` (old: `side`) is the side of the POSITION: Buy is a liquidated long, Sell a liquidated short; the opposite of
@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from pipeline.feeds.conversations.bybit import EXCHANGE, LIVE, NAMES
 from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
-from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
+from pipeline.feeds.feed import Feed, Instruments, Map, Mapped
+from pipeline.feeds.market import bybit as market
+from pipeline.feeds.market.building import Contracts, Thinned
 from pipeline.feeds.naming import instrument_of, worded_date
 from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
-from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
+from pipeline.feeds.rows import json_of, list_of, map_each_row, object_of
 from pipeline.feeds.sizes import size_of
 from pipeline.records import (
     Completeness,
@@ -48,7 +50,16 @@ _QUARTERLY = re.compile(r"(?P<base>\w+)USD(?P<month>[FGHJKMNQUVXZ])(?P<year>\d\d
 # The letters of the months on futures exchanges, January to December.
 _MONTH_LETTERS: Final = "FGHJKMNQUVXZ"
 
-_FULL, _OLD = "allLiquidation.", "liquidation."
+_Kind = Literal["liquidation", "old liquidation", "candle", "tickers", "answer"]
+_TOPICS: Final[Mapping[str, _Kind]] = {
+    "allLiquidation.": "liquidation",
+    "liquidation.": "old liquidation",
+    market.CANDLES: "candle",
+    market.TICKERS: "tickers",
+}
+# Whose data are a list; the others' are one object.
+_LISTS: Final = ("liquidation", "candle")
+_COMPLETENESS: Final[Mapping[_Kind, Completeness]] = {"liquidation": "full", "old liquidation": "sampled"}
 
 
 class LiquidatedPosition(NamedTuple):
@@ -125,36 +136,68 @@ def liquidation_of(
     )
 
 
-def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
-    seen: Counter[LiquidatedPosition] = Counter()
+class _Sent(NamedTuple):
+    """One row with the message it came in."""
 
-    def event_of(index: int, sent: tuple[bool, object]) -> Liquidation:
-        full, fields = sent
-        row = _row(object_of("data row", fields)) if full else _old_row(object_of("data", fields))
-        event = liquidation_of(frame, index, row, seen[row], instruments, "full" if full else "sampled")
-        seen[row] += 1
-        return event
-
-    return map_rows(frame, _rows, event_of)
+    kind: _Kind
+    row: object
+    message: dict[str, Any]
 
 
-def _rows(payload: bytes) -> list[tuple[bool, Any]]:
-    """Return the message's rows, each with whether it is of the complete topic."""
+def _begin() -> Map:
+    """Return the mapping of one connection, which remembers its tickers and what of the market it has told."""
+    tickers, thinned = market.Tickers(), Thinned()
+
+    def mapped(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
+        seen: Counter[LiquidatedPosition] = Counter()
+        contracts = Contracts(EXCHANGE, instruments, named)
+
+        def events_of(index: int, sent: _Sent) -> Iterable[Mapped]:
+            fields = object_of("data row", sent.row)
+            if sent.kind == "tickers":
+                return tickers.read(frame, sent.message, contracts, thinned)
+            if sent.kind == "candle":
+                symbol = sent.message["topic"].removeprefix(market.CANDLES)
+                return market.candle(frame, symbol, fields, contracts, thinned)
+            if sent.kind == "answer":
+                return market.of_answer(frame, fields, sent.message.get("time"), contracts)
+            row = _row(fields) if sent.kind == "liquidation" else _old_row(fields)
+            event = liquidation_of(frame, index, row, seen[row], instruments, _COMPLETENESS[sent.kind])
+            seen[row] += 1
+            return (event,)
+
+        return map_each_row(frame, _rows, events_of)
+
+    return mapped
+
+
+def _rows(payload: bytes) -> list[_Sent]:
     message = object_of("message", json_of(payload))
     topic = message.get("topic")
     if topic is None:
-        # Acknowledgements and pongs name the request's operation.
-        if "op" in message or "success" in message:
-            return []
-        raise RefusedError("unexpected_message", "neither a topic nor an acknowledgement (op)")
+        return _answered(message)
     if not isinstance(topic, str):
         raise RefusedError("unknown_word", f"topic is {shown(topic)}, not a text")
-    if topic.startswith(_FULL):
-        return [(True, row) for row in list_of("data", message.get("data"))]
-    if topic.startswith(_OLD):
-        data = message.get("data")
-        return [(False, row) for row in (data if isinstance(data, list) else [data])]
+    for prefix, kind in _TOPICS.items():
+        if topic.startswith(prefix):
+            data = message.get("data")
+            if kind in _LISTS:
+                return [_Sent(kind, row, message) for row in list_of("data", data)]
+            return [_Sent(kind, row, message) for row in (data if isinstance(data, list) else [data])]
     return []
+
+
+def _answered(message: dict[str, Any]) -> list[_Sent]:
+    """Return the rows of an answer to a request for readings; another answer has none."""
+    if "retCode" in message:
+        if message["retCode"] != 0:
+            raise RefusedError("request_refused", f"{shown(message['retCode'])}: {shown(message.get('retMsg'))}")
+        rows = object_of("result", message.get("result")).get("list")
+        return [_Sent("answer", row, message) for row in rows] if isinstance(rows, list) else []
+    # Acknowledgements and pongs name the request's operation.
+    if "op" in message or "success" in message:
+        return []
+    raise RefusedError("unexpected_message", "neither a topic nor an acknowledgement (op)")
 
 
 def _row(row: dict[str, Any]) -> LiquidatedPosition:
@@ -233,4 +276,4 @@ FACTS: Final = Facts(
     ),
 )
 
-FEED = Feed(EXCHANGE, stateless(_map), FACTS, LIVE)
+FEED = Feed(EXCHANGE, _begin, FACTS, LIVE)

@@ -8,10 +8,12 @@ earlier ones on their connection.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from pipeline.feeds.discovery import archive_of, feed_of
 from pipeline.feeds.feed import Instruments, Map, Mapped
 from pipeline.feeds.statements import (
+    REST,
     collector_of,
     has_instruments,
     has_statements,
@@ -38,8 +40,9 @@ class Mapping:
         """Return the events and refusals in one frame.
 
         A frame whose channel is `archive:NAME` is a row of that archive format; statements and contracts are what a
-        collector says itself (see `pipeline.feeds.statements`); every other one is a message of its exchange. Outside
-        data never raises: what cannot be used is a dead letter.
+        collector says itself (see `pipeline.feeds.statements`); answers with lists of contracts or the time are read by
+        the collector and hold no events; every other one is a message of its exchange. Outside data never raises: what
+        cannot be used is a dead letter.
         """
         if has_statements(frame):
             return map_statements(frame)
@@ -50,6 +53,8 @@ class Mapping:
                 found = self._found[collector] = dict(self._instruments)
             return iter(learn_instruments(frame, found))
         try:
+            if frame.channel.startswith(REST) and frame.channel in _collectors_own(frame.exchange):
+                return iter(())
             mapping = self._mapping_of(frame)
         except RefusedError as refusal:
             return iter((dead_letter_of_frame(frame, 0, refusal.reason, str(refusal)),))
@@ -71,6 +76,16 @@ class Mapping:
         if begun is None:
             begun = self._begun[key] = feed_of(frame.exchange).begin()
         return begun
+
+
+@cache
+def _collectors_own(exchange: str) -> frozenset[str]:
+    """Return the channels of answers that the collector reads itself: lists of contracts and the exchange's time."""
+    live = feed_of(exchange).live
+    if live is None:
+        return frozenset()
+    requests = [*(live.metadata.requests if live.metadata else ()), *((live.clock.request,) if live.clock else ())]
+    return frozenset(f"{REST}{request.name}" for request in requests)
 
 
 def map_frame(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:

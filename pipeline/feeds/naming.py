@@ -78,13 +78,19 @@ class Names:
 
 def instrument_of(exchange: str, symbol: str, instruments: Instruments, naming: Naming) -> Instrument:
     """Return what is known of a contract: its metadata, else what its name says; refuse a name that says nothing."""
-    found = instruments.get((exchange, symbol))
-    if found is None and len(symbol) <= _LONGEST_SYMBOL:
-        found = naming(symbol)
+    found = known_instrument(exchange, symbol, instruments, naming)
     if found is None:
         raise RefusedError(
             "unknown_symbol", f"{shown(symbol)} is in no metadata and fits no documented naming of {exchange}"
         )
+    return found
+
+
+def known_instrument(exchange: str, symbol: str, instruments: Instruments, naming: Naming) -> Instrument | None:
+    """Return the same, or None for a name that says nothing."""
+    found = instruments.get((exchange, symbol))
+    if found is None and len(symbol) <= _LONGEST_SYMBOL:
+        found = naming(symbol)
     return found
 
 

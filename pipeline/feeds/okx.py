@@ -1,4 +1,4 @@
-"""OKX swaps and futures: the channel `liquidation-orders`.
+"""OKX swaps and futures: the channel `liquidation-orders`, candles and readings of the market.
 
 What it shows: orders taken over at the bankruptcy price, not all of them (the documentation says so), sometimes minutes
 late and out of order; the first message after a subscription may repeat old rows.
@@ -12,18 +12,20 @@ Rules, with `exchange_feeds` 1, 2 and 3.3 as their source:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from pipeline.feeds.conversations.okx import CONTRACT_TYPES, EXCHANGE, LIVE, NAMES, ORDERS
 from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
-from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
+from pipeline.feeds.feed import Feed, Instruments, Map, Mapped
+from pipeline.feeds.market import okx as market
+from pipeline.feeds.market.building import Contracts, Thinned
 from pipeline.feeds.naming import compact_date, instrument_of
 from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
-from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
+from pipeline.feeds.rows import json_of, list_of, map_each_row, object_of
 from pipeline.feeds.sizes import known_contract_size, size_of
 from pipeline.records import (
     Frame,
@@ -42,6 +44,9 @@ _POSITIONS: Final[Mapping[str, Position | None]] = {"long": "long", "short": "sh
 
 # Quote of a contract's name, and how such contracts settle (exchange_feeds 4).
 _MARGINS: Final[Mapping[str, Margin]] = {"USDT": "linear", "USDC": "linear", "USD": "inverse"}
+
+
+_Kind = Literal["order", "candle", "reading", "answer", "ratio"]
 
 
 class LiquidationOrder(NamedTuple):
@@ -103,28 +108,51 @@ def liquidation_of(frame: Frame, index: int, row: LiquidationOrder, instruments:
     )
 
 
-class _Detail(NamedTuple):
-    """An element of `details` with the entry around it, or the entry alone where its details are no list."""
+class _Sent(NamedTuple):
+    """One row; `about` is the entry around an element of `details`, or the contract of a candle.
 
-    entry: object
-    detail: object
+    An entry whose details are no list stands for itself.
+    """
 
-
-def _map(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
-    def event_of(index: int, found: _Detail) -> Liquidation:
-        entry = object_of("data entry", found.entry)
-        detail = object_of("details", found.detail)
-        contract_type = word("instType", entry.get("instType"))
-        if contract_type not in CONTRACT_TYPES:
-            raise RefusedError(
-                "unsupported_instrument_type", f"instType is {shown(contract_type)}, neither SWAP nor FUTURES"
-            )
-        return liquidation_of(frame, index, _row(entry, detail), instruments)
-
-    return map_rows(frame, _details, event_of)
+    kind: _Kind
+    row: object
+    about: object = None
 
 
-def _details(payload: bytes) -> list[_Detail]:
+def _begin() -> Map:
+    """Return the mapping of one connection, which remembers what of the market it has told."""
+    thinned = Thinned()
+
+    def mapped(frame: Frame, instruments: Instruments) -> Iterator[Mapped]:
+        contracts = Contracts(EXCHANGE, instruments, named)
+
+        def events_of(index: int, sent: _Sent) -> Iterable[Mapped]:
+            if sent.kind == "order":
+                return (_event_of(frame, index, sent, instruments),)
+            if sent.kind == "candle":
+                return market.candle(frame, word("instId", sent.about), sent.row, contracts, thinned)
+            if sent.kind == "ratio":
+                return market.account_shares(frame, sent.row, contracts)
+            stream = thinned if sent.kind == "reading" else None
+            return market.readings(frame, object_of("data row", sent.row), contracts, stream)
+
+        return map_each_row(frame, _rows, events_of)
+
+    return mapped
+
+
+def _event_of(frame: Frame, index: int, sent: _Sent, instruments: Instruments) -> Liquidation:
+    entry = object_of("data entry", sent.about)
+    detail = object_of("details", sent.row)
+    contract_type = word("instType", entry.get("instType"))
+    if contract_type not in CONTRACT_TYPES:
+        raise RefusedError(
+            "unsupported_instrument_type", f"instType is {shown(contract_type)}, neither SWAP nor FUTURES"
+        )
+    return liquidation_of(frame, index, _row(entry, detail), instruments)
+
+
+def _rows(payload: bytes) -> list[_Sent]:
     # The answer to a ping is no JSON.
     if payload in (b"pong", b"ping"):
         return []
@@ -132,15 +160,38 @@ def _details(payload: bytes) -> list[_Detail]:
     # Acknowledgements, errors and notices have an event; data has none.
     if "event" in message:
         return []
-    if object_of("arg", message.get("arg")).get("channel") != ORDERS:
-        return []
-    found: list[_Detail] = []
+    if "code" in message:
+        return _answered(message)
+    argument = object_of("arg", message.get("arg"))
+    channel = argument.get("channel")
+    if channel == market.CANDLES:
+        return [_Sent("candle", row, argument.get("instId")) for row in list_of("data", message.get("data"))]
+    if channel in market.READINGS:
+        return [_Sent("reading", row) for row in list_of("data", message.get("data"))]
+    return _orders(message) if channel == ORDERS else []
+
+
+def _orders(message: dict[str, Any]) -> list[_Sent]:
+    found: list[_Sent] = []
     for entry in list_of("data", message.get("data")):
         details = entry.get("details") if isinstance(entry, dict) else None
         if isinstance(details, list):
-            found.extend(_Detail(entry, detail) for detail in details)
+            found.extend(_Sent("order", detail, entry) for detail in details)
         else:
-            found.append(_Detail(entry, details))
+            found.append(_Sent("order", details, entry))
+    return found
+
+
+def _answered(message: dict[str, Any]) -> list[_Sent]:
+    """Return the rows of an answer to a request for readings; lists of contracts and times have none."""
+    if message["code"] != "0":
+        raise RefusedError("request_refused", f"{shown(message['code'])}: {shown(message.get('msg'))}")
+    found: list[_Sent] = []
+    for row in list_of("data", message.get("data")):
+        if isinstance(row, list):
+            found.append(_Sent("ratio", row))
+        elif isinstance(row, dict) and not row.keys().isdisjoint(market.ANSWERED):
+            found.append(_Sent("answer", row))
     return found
 
 
@@ -222,4 +273,4 @@ FACTS: Final = Facts(
     ),
 )
 
-FEED = Feed(EXCHANGE, stateless(_map), FACTS, LIVE)
+FEED = Feed(EXCHANGE, _begin, FACTS, LIVE)

@@ -38,6 +38,27 @@ def map_rows(
                 yield event
 
 
+def map_each_row(
+    frame: Frame, rows_of: Callable[[bytes], Iterable[Row]], events_of: Callable[[int, Row], Iterable[Mapped]]
+) -> Iterator[Mapped]:
+    """Map each row of a frame by itself, as `map_rows` does, where a row may hold any number of events.
+
+    A row is used as a whole: if one of its events is refused, all are.
+    """
+    try:
+        rows = rows_of(frame.payload)
+    except RefusedError as refusal:
+        yield dead_letter_of_frame(frame, 0, refusal.reason, str(refusal))
+        return
+    for index, row in enumerate(rows):
+        try:
+            events = tuple(events_of(index, row))
+        except RefusedError as refusal:
+            yield dead_letter_of_frame(frame, index, refusal.reason, str(refusal))
+        else:
+            yield from events
+
+
 def json_of(payload: bytes) -> Any:  # noqa: ANN401 - a JSON document
     """Return a JSON document, or refuse the payload."""
     try:

@@ -161,8 +161,9 @@ def test_one_bad_row_of_a_list_does_not_take_its_neighbours_along():
         {"result": None, "id": 1},
         {"error": {"code": 2, "msg": "Invalid request"}, "id": 1},
         {"e": "aggTrade", "s": "BTCUSDT"},
-        {"stream": "btcusdt@kline_1m", "data": {"e": "kline", "s": "BTCUSDT", "k": {}}},
-        {"symbol": "BTCUSDT", "openInterest": "95253.475", "time": 1791269771665},
+        {"stream": "btcusdt@kline_5m", "data": {"e": "kline", "s": "BTCUSDT", "k": {"i": "5m"}}},
+        {"serverTime": 1791269771665},
+        {"timezone": "UTC", "symbols": []},
         [],
     ],
 )

@@ -153,8 +153,9 @@ def test_metadata_gives_the_expiry_that_a_name_does_not():
         {"success": True, "ret_msg": "", "conn_id": "3cd8", "req_id": "1", "op": "subscribe"},
         {"success": True, "ret_msg": "pong", "op": "ping"},
         {"op": "pong", "args": ["1"]},
-        {"topic": "tickers.BTCUSDT", "type": "delta", "data": {}},
-        {"topic": "kline.1.BTCUSDT", "data": [{}]},
+        {"topic": "publicTrade.BTCUSDT", "data": [{}]},
+        {"topic": "kline.5.BTCUSDT", "data": [{}]},
+        {"retCode": 0, "result": {"timeSecond": "1"}, "time": 1791269771665},
         {"topic": "allLiquidation.BTCUSDT", "data": []},
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.feeds import all_archives, all_feeds, map_frame
-from pipeline.records import DeadLetter, Frame, Instrument, Liquidation, check_liquidation
+from pipeline.records import Candle, DeadLetter, Frame, Instrument, Liquidation, MarketMetric, check_liquidation
 
 RECEIVED_US = 1_791_565_601_500_000
 CHANNELS = ["live", *sorted(f"archive:{name}" for name in all_archives())]
@@ -88,6 +88,10 @@ def check(frame, mapped):
             assert one.message
             assert one.payload == frame.payload
             assert (one.exchange, one.channel, one.sequence) == (frame.exchange, frame.channel, frame.sequence)
+        elif isinstance(one, Candle | MarketMetric):
+            numbers = (one.low, one.high, one.volume) if isinstance(one, Candle) else (one.value,)
+            assert all(map(math.isfinite, numbers))
+            assert one.received_time == frame.received_time
         else:
             assert isinstance(one, Liquidation)
             assert check_liquidation(one) is one
@@ -95,7 +99,8 @@ def check(frame, mapped):
             assert math.isfinite(one.quantity)
             assert len(one.event_id) == 16
             assert one.received_time == frame.received_time
-    assert len({(one.index if isinstance(one, DeadLetter) else one.source.index) for one in mapped}) == len(mapped)
+    placed = [one for one in mapped if not isinstance(one, Candle | MarketMetric)]
+    assert len({(one.index if isinstance(one, DeadLetter) else one.source.index) for one in placed}) == len(placed)
 
 
 def run(exchange, channel, payload):
@@ -146,6 +151,72 @@ def test_any_message_of_bybit(document):
 @given(document=okx_messages)
 def test_any_message_of_okx(document):
     run("okx", "live", json.dumps(document).encode())
+
+
+KLINE = {"s": "BTCUSDT", "i": "1m", "t": 1791565560000, "x": True, "n": 3}
+KLINE |= {"o": "2", "h": "3", "l": "1", "c": "2", "v": "9", "q": "18", "V": "4", "Q": "8"}
+MARK = {"e": "markPriceUpdate", "E": 1791565601000, "s": "BTCUSDT", "p": "2", "i": "2", "r": "-0.1"}
+PREMIUM = {"symbol": "BTCUSDT", "markPrice": "2", "indexPrice": "2", "lastFundingRate": "", "time": 1791565601000}
+INTEREST = {"symbol": "BTCUSD_PERP", "openInterest": "2", "time": 1791565601000}
+HISTORY = {"symbol": "BTCUSDT", "sumOpenInterest": "2", "sumOpenInterestValue": "4", "timestamp": 1791565601000}
+ACCOUNTS = {"symbol": "BTCUSDT", "longAccount": "0.6", "shortAccount": "0.4", "timestamp": 1791565601000}
+BYBIT_KLINE = {"start": 1791565560000, "open": "2", "high": "3", "low": "1", "close": "2"}
+BYBIT_KLINE |= {"volume": "9", "turnover": "18", "confirm": False}
+TICKER = {"symbol": "BTCUSD", "markPrice": "2", "indexPrice": "2", "fundingRate": "0", "openInterest": "4"}
+TICKER |= {"openInterestValue": "8", "singleOpenInterest": "2"}
+RATIO = {"symbol": "BTCUSDT", "buyRatio": "0.6", "sellRatio": "0.4", "timestamp": "1791565601000"}
+OKX_READING = {"instId": "BTC-USDT-SWAP", "ts": "1791565601000", "markPx": "2", "oi": "1", "oiCcy": "1", "oiUsd": "2"}
+OKX_READING |= {"fundingRate": "0", "idxPx": "2"}
+
+binance_market = st.one_of(
+    st.fixed_dictionaries({"e": st.just("kline"), "k": nearly(KLINE) | values}),
+    nearly(MARK),
+    st.lists(nearly(PREMIUM) | nearly(INTEREST) | nearly(HISTORY) | nearly(ACCOUNTS) | values, max_size=3),
+)
+bybit_market = st.one_of(
+    st.fixed_dictionaries({"topic": st.just("kline.1.BTCUSD"), "data": st.lists(nearly(BYBIT_KLINE), max_size=2)}),
+    st.fixed_dictionaries(
+        {"topic": st.just("tickers.BTCUSD"), "data": nearly(TICKER) | values, "ts": values},
+        optional={"type": st.sampled_from(["snapshot", "delta"]) | values},
+    ),
+    st.fixed_dictionaries(
+        {"retCode": st.just(0) | values, "time": st.just(1791565601000) | values},
+        optional={"result": st.fixed_dictionaries({"list": st.lists(nearly(TICKER) | nearly(RATIO) | values)})},
+    ),
+)
+okx_rows = st.lists(
+    nearly(OKX_READING) | st.lists(st.sampled_from([*NUMBERS, *TIMES, "1791565560000"]), max_size=9) | values,
+    max_size=3,
+)
+okx_market = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "arg": st.fixed_dictionaries(
+                {
+                    "channel": st.sampled_from(["candle1m", "mark-price", "index-tickers", "open-interest"]),
+                    "instId": st.just("BTC-USDT-SWAP") | values,
+                }
+            ),
+            "data": okx_rows,
+        }
+    ),
+    st.fixed_dictionaries({"code": st.just("0") | values, "data": okx_rows}),
+)
+
+
+@given(document=binance_market)
+def test_any_market_message_of_binance(document):
+    run("binance", "rest:premiumIndex", json.dumps(document).encode())
+
+
+@given(document=bybit_market)
+def test_any_market_message_of_bybit(document):
+    run("bybit", "kline_linear", json.dumps(document).encode())
+
+
+@given(document=okx_market)
+def test_any_market_message_of_okx(document):
+    run("okx", "candle1m", json.dumps(document).encode())
 
 
 sizes = st.decimals(min_value="0.001", max_value="100000", places=3)

@@ -1,6 +1,5 @@
 """Every recorded message of the three exchanges, with what it must become."""
 
-import orjson
 import pytest
 
 from pipeline.feeds import map_frame
@@ -83,10 +82,3 @@ def test_without_metadata_only_contract_sizes_are_missing(shared_dir, exchange):
         frame = Frame(exchange, "sample", "sample", number, RECEIVED_US, payload)
         reasons = {one.reason for one in map_frame(frame, {}) if hasattr(one, "reason")}
         assert reasons <= {"unknown_contract_size"}, payload
-
-
-@pytest.mark.parametrize("exchange", sorted(EXPECTED))
-def test_market_messages_of_the_same_connections_map_to_nothing(shared_dir, exchange):
-    for number, payload in enumerate(messages(shared_dir, f"{exchange}_market")):
-        frame = Frame(exchange, "sample", "sample", number, RECEIVED_US, payload)
-        assert list(map_frame(frame, TABLE)) == [], orjson.loads(payload)
