@@ -41,6 +41,9 @@ GRANT
     INSERT ON liquidations_data.bars_in,
     INSERT ON liquidations_data.coverage_in,
     INSERT ON liquidations_data.tallies_in,
+    INSERT ON liquidations_data.heartbeats_in,
+    INSERT ON liquidations_data.subscriptions_in,
+    INSERT ON liquidations_data.silences_in,
     INSERT ON liquidations_data.dead_letters_in
 TO liquidations_write
 

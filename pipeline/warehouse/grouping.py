@@ -18,11 +18,16 @@ TABLES: Mapping[str, str] = {
     "bar": "bars",
     "coverage": "coverage",
     "tally": "tallies",
+    "heartbeat": "heartbeats",
+    "subscription": "subscriptions",
+    "silence": "silences",
     "dead_letter": "dead_letters",
 }
-# Records that are read from these topics by others and have no table.
-WITHOUT_TABLE = frozenset({"heartbeat", "frame", "subscription", "silence"})
+# Records that no table is for.
+WITHOUT_TABLE = frozenset({"frame"})
 REVISED = frozenset({"candle", "bar", "coverage", "tally"})
+# Records that are written into every partition of their topic: those of the first one are enough.
+IN_EVERY_PARTITION = frozenset({"heartbeat"})
 
 # Written behind every body and read as a column of its own, `body_end`, which the table that takes the inserts checks.
 # A body that is cut short or too long shifts what is read there, so that a block with one is refused as a whole,
@@ -54,13 +59,15 @@ class Message(Protocol):
 class Target:
     """Where the records of one schema go: a table, its columns, and the schema of a body with its end.
 
-    `is_revised` tells that one block may hold many revisions of a row.
+    `is_revised` tells that one block may hold many revisions of a row, `is_everywhere` that every partition of the
+    topic holds the same records.
     """
 
     table: str
     columns: tuple[str, ...]
     document: Mapping[str, Any]
     is_revised: bool
+    is_everywhere: bool
 
     @property
     def entrance(self) -> str:
@@ -87,7 +94,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """The blocks of one flush, what no block can hold, and how many records have no table by design."""
+    """The blocks of one flush, what no block can hold, and how many records are not stored by design."""
 
     blocks: tuple[Block, ...]
     refused: tuple[Refusal, ...]
@@ -108,6 +115,7 @@ def targets(codec: Codec) -> dict[bytes, Target | None]:
                 columns=tuple(field["name"] for field in fields),
                 document={**schema.document, "fields": fields},
                 is_revised=schema.name in REVISED,
+                is_everywhere=schema.name in IN_EVERY_PARTITION,
             )
     return found
 
@@ -125,10 +133,14 @@ def group(messages: Iterable[Message], by_header: Mapping[bytes, Target | None])
             refused.extend(_refuse(message) for message in found)
             continue
         target = by_header[header]
+        stored = found
         if target is None:
-            skipped += len(found)
-        else:
-            blocks.append(Block(target, found))
+            stored = []
+        elif target.is_everywhere:
+            stored = [message for message in found if message.partition() == 0]
+        skipped += len(found) - len(stored)
+        if target is not None and stored:
+            blocks.append(Block(target, stored))
     return Grouped(tuple(blocks), tuple(refused), skipped)
 
 

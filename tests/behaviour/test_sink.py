@@ -13,7 +13,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from conftest import wait_until
-from unit.warehouse.rows import DAY, MINUTE, bar, coverage, dead_letter, liquidation, tally
+from unit.warehouse.rows import DAY, MINUTE, bar, coverage, dead_letter, liquidation, silence, subscription, tally
 
 from pipeline.codec import HEADER_BYTES, Codec, frame_body
 from pipeline.kafka_client import KafkaUnavailableError, producer_config
@@ -145,9 +145,10 @@ def stored_notionals(client: Client) -> list[object]:
 
 def test_records_of_all_topics_become_rows(settings, warehouse):
     heartbeat = Heartbeat("binance", "forceOrder", "tokyo", DAY, "up", 1, None)
-    publish(settings, EVENTS, [*(liquidation(number) for number in range(1_000)), heartbeat])
+    publish(settings, EVENTS, [*(liquidation(number) for number in range(1_000)), subscription()])
+    publish(settings, EVENTS, [heartbeat] * PARTITIONS)
     publish(settings, BARS, [bar(revision=4), bar(DAY + MINUTE), bar(revision=7)], transaction=True)
-    publish(settings, COVERAGE, [coverage(), tally()], transaction=True)
+    publish(settings, COVERAGE, [coverage(), tally(), silence()], transaction=True)
     publish(settings, DEAD_LETTERS, [dead_letter()])
 
     with running(settings) as sink:
@@ -159,8 +160,20 @@ def test_records_of_all_topics_become_rows(settings, warehouse):
     assert column(warehouse, "SELECT alive_share FROM liquidations.coverage") == [1.0]
     assert column(warehouse, "SELECT events FROM liquidations.tallies") == [5]
     assert column(warehouse, "SELECT payload FROM liquidations.dead_letters") == ['{"e":"forceOrder"}']
-    assert counts.rows == {"events": 1_000, "bars": 3, "coverage": 1, "tallies": 1, "dead_letters": 1}
-    assert (counts.skipped, counts.dead_letters) == (1, 0)
+    assert column(warehouse, "SELECT frames FROM liquidations.heartbeats") == [1]
+    assert column(warehouse, "SELECT symbol FROM liquidations.subscriptions") == ["BTCUSDT"]
+    assert column(warehouse, "SELECT ended FROM liquidations.silences") == [None]
+    assert counts.rows == {
+        "events": 1_000,
+        "bars": 3,
+        "coverage": 1,
+        "tallies": 1,
+        "silences": 1,
+        "subscriptions": 1,
+        "heartbeats": 1,
+        "dead_letters": 1,
+    }
+    assert (counts.skipped, counts.dead_letters) == (PARTITIONS - 1, 0)
 
 
 def test_a_second_sink_goes_on_where_the_first_one_stopped(settings, warehouse):

@@ -20,9 +20,13 @@ from unit.warehouse.rows import (
     candle,
     coverage,
     dead_letter,
+    heartbeat,
     liquidation,
+    live,
     metric,
+    silence,
     store,
+    subscription,
     tally,
 )
 
@@ -47,6 +51,12 @@ COLUMNS = {
     " price_high late_count closed coverage",
     "coverage": "exchange channel start alive_ms alive_share frames",
     "contract_coverage": "exchange channel symbol start alive_ms alive_share",
+    "subscriptions": "exchange channel symbol asset collector time state",
+    "silences": "exchange channel began found ended expected probability",
+    "heartbeats": "exchange channel collector start frames was_up last_time last_frame_time clock_offset_ms",
+    "sightings": "event_id exchange event_time collectors",
+    "collectors_1m": "exchange start collectors events seen_by only_by only_one only_one_share",
+    "collectors_1h": "exchange start collectors events seen_by only_by only_one only_one_share",
     "dead_letters": "dead_letter_id stage reason message exchange channel connection sequence index received_time"
     " payload payload_encoding",
     "candles": "exchange symbol instrument asset start open high low close volume volume_usd taker_buy_usd trades"
@@ -139,16 +149,20 @@ def test_a_repeated_insert_changes_no_view(client, codec):
         *(bar(DAY + MINUTE * minute, revision=5) for minute in range(50)),
         *(coverage(DAY + MINUTE * minute) for minute in range(50)),
         *(coverage(DAY + MINUTE * minute, alive_ms=9, frames=0, symbol="NEWUSDT") for minute in range(50)),
+        *(heartbeat(DAY + 1_000 * second) for second in range(50)),
+        *(liquidation(number, source=live("tokyo")) for number in range(50)),
         tally(),
         candle(),
         metric(),
         dead_letter(),
+        subscription(),
+        silence(),
     ]
     store(client, codec, records)
     before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in COLUMNS}
 
     store(client, codec, records[::-1])
-    store(client, codec, records[10:70])
+    store(client, codec, records[10:270])
 
     for view, rows in before.items():
         assert client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows == rows, view

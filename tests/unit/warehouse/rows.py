@@ -14,10 +14,13 @@ from pipeline.records import (
     Candle,
     Coverage,
     DeadLetter,
+    Heartbeat,
     Liquidation,
     MarketMetric,
     Record,
+    Silence,
     Source,
+    Subscription,
     Tally,
     identity,
 )
@@ -111,6 +114,52 @@ def coverage(start: int = DAY, alive_ms: int = 60_000, **changes: Any) -> Covera
         "revision": 1,
     }
     return Coverage(**fields | changes)
+
+
+def heartbeat(time: int = DAY, **changes: Any) -> Heartbeat:
+    fields: dict[str, Any] = {
+        "exchange": "binance",
+        "channel": "forceOrder",
+        "collector": "tokyo",
+        "time": time,
+        "state": "up",
+        "frames": 1,
+        "last_frame_time": time * 1_000 - 5,
+        "clock_offset_ms": None,
+    }
+    return Heartbeat(**fields | changes)
+
+
+def subscription(time: int = DAY, **changes: Any) -> Subscription:
+    fields: dict[str, Any] = {
+        "exchange": "bybit",
+        "channel": "linear",
+        "symbol": "BTCUSDT",
+        "asset": "BTC",
+        "collector": "tokyo",
+        "time": time,
+        "state": "up",
+    }
+    return Subscription(**fields | changes)
+
+
+def silence(began: int = DAY, **changes: Any) -> Silence:
+    fields: dict[str, Any] = {
+        "exchange": "binance",
+        "channel": "forceOrder",
+        "began": began,
+        "found": began + 200_000,
+        "ended": None,
+        "expected": 41.5,
+        "probability": 1e-9,
+        "revision": 1,
+    }
+    return Silence(**fields | changes)
+
+
+def live(collector: str, number: int = 0) -> Source:
+    """Return where an event was read by a collector."""
+    return Source("forceOrder", f"{collector}/forceOrder/{DAY}-0", number, 0)
 
 
 def candle(start: int = DAY, **changes: Any) -> Candle:
