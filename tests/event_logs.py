@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from pipeline.records import Heartbeat, Liquidation, Source, Subscription
+from pipeline.records import Coverage, Heartbeat, Liquidation, Silence, Source, Subscription, Tally
 from pipeline.windows.checkpoint import Checkpoint, restore, take
 from pipeline.windows.fold import Batch, fold, liquidation_row
 from pipeline.windows.parameters import WindowParameters
@@ -64,6 +65,16 @@ def heartbeat(
     return Heartbeat(channel[0], channel[1], collector, time_ms, state, frames, None)
 
 
+def subscription(
+    time_ms: int,
+    contract: tuple[str, str, str, str] = CONTRACTS[2],
+    state: str = "up",
+    collector: str = "one",
+) -> Subscription:
+    exchange, symbol, asset, channel = contract
+    return Subscription(exchange, channel, symbol, asset, collector, time_ms, state)
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> list[Record]:
     """Return a log in which time mostly goes on, events come late or twice, and channels fall silent."""
@@ -80,6 +91,10 @@ def logs(draw: st.DrawFn) -> list[Record]:
             log.append(heartbeat(now - draw(st.sampled_from((0, 0, 700))), channel, state, collector))
         elif kind == 5 and events:
             log.append(draw(st.sampled_from(events)))
+        elif kind == 6:
+            time = now - draw(st.sampled_from((0, 300, 20_000, 70_000)))
+            contract, state = draw(st.sampled_from(CONTRACTS[2:])), draw(st.sampled_from(("up", "up", "down")))
+            log.append(subscription(time, contract, state, draw(st.sampled_from(("one", "two")))))
         else:
             age = draw(st.sampled_from((0, 100, 3_000, 20_000, 70_000, 150_000, 900_000)))
             event = liquidation(
@@ -108,14 +123,51 @@ def batch(log: list[Record], first_offset: int) -> Batch:
     return Batch(rows, statements, first_offset + len(log) - 1)
 
 
+@st.composite
+def logs_with_silences(draw: st.DrawFn) -> list[Record]:
+    """Return a log of an hour and more in which busy channels go quiet, down, or on with another collector."""
+    log: list[Record] = []
+    now = BASE_MS
+    number = 0
+    for _ in range(draw(st.integers(2, 5))):
+        quiet = draw(st.sets(st.sampled_from(CHANNELS), max_size=2))
+        down = draw(st.sets(st.sampled_from(CHANNELS), max_size=1))
+        collectors = draw(st.sampled_from((("one",), ("one", "two"))))
+        for _ in range(draw(st.sampled_from((1, 40, 90)))):
+            now += 10_000
+            for channel in CHANNELS:
+                for collector in collectors:
+                    frames = 0 if channel in quiet else 1 + number % 3
+                    state = "down" if channel in down else "up"
+                    log.append(heartbeat(now - (collector == "two") * 400, channel, state, collector, frames))
+            number += 1
+            if number % 7 == 0:
+                log.append(liquidation(number, now - 20_000 * (number % 3), CONTRACTS[number % 4]))
+            if number % 23 == 0:
+                log.append(subscription(now, state="down" if number % 2 else "up", collector=collectors[-1]))
+    return log
+
+
+class Latest(NamedTuple):
+    """The newest revision of everything that was published, by key."""
+
+    bars: dict[tuple[str, str, int], dict[str, object]]
+    coverage: dict[tuple[str, str, int], Coverage]
+    contracts: dict[tuple[str, str, int, str], Coverage]
+    silences: dict[tuple[str, str, int], Silence]
+    tallies: dict[tuple[str, str, int], Tally]
+
+
 @dataclass
 class Published:
     """Everything that checkpoints published, by key and revision."""
 
-    bars: dict[tuple[str, str, int], dict[int, dict[str, object]]]
-    coverage: dict[tuple[str, str, int], object]
-    tallies: dict[tuple[str, str, int], dict[int, object]]
-    cells: dict[bytes, bytes]
+    bars: dict[tuple[str, str, int], dict[int, dict[str, object]]] = field(default_factory=dict)
+    coverage: dict[tuple[str, str, int], dict[int, Coverage]] = field(default_factory=dict)
+    contracts: dict[tuple[str, str, int, str], dict[int, Coverage]] = field(default_factory=dict)
+    silences: dict[tuple[str, str, int], dict[int, Silence]] = field(default_factory=dict)
+    tallies: dict[tuple[str, str, int], dict[int, Tally]] = field(default_factory=dict)
+    cells: dict[bytes, bytes] = field(default_factory=dict)
 
     def add(self, checkpoint: Checkpoint) -> None:
         for bar in checkpoint.bars:
@@ -123,7 +175,14 @@ class Published:
             assert revisions.setdefault(bar["revision"], bar) == bar, "one revision, two contents"
         for settled in checkpoint.coverage:
             key = (settled.exchange, settled.channel, settled.start)
-            assert self.coverage.setdefault(key, settled) == settled
+            if settled.symbol:
+                revisions = self.contracts.setdefault((*key, settled.symbol), {})
+            else:
+                revisions = self.coverage.setdefault(key, {})
+            assert revisions.setdefault(settled.revision, settled) == settled, "one revision, two contents"
+        for silence in checkpoint.silences:
+            revisions = self.silences.setdefault((silence.exchange, silence.channel, silence.began), {})
+            assert revisions.setdefault(silence.revision, silence) == silence, "one revision, two contents"
         for tally in checkpoint.tallies:
             revisions = self.tallies.setdefault((tally.exchange, tally.asset, tally.start), {})
             assert revisions.setdefault(tally.revision, tally) == tally, "one revision, two contents"
@@ -133,21 +192,26 @@ class Published:
             else:
                 self.cells[key] = value
 
-    def latest(self) -> tuple[dict[object, object], dict[object, object], dict[object, object]]:
+    def latest(self) -> Latest:
         def last(by_key: dict) -> dict:
             return {key: revisions[max(revisions)] for key, revisions in by_key.items()}
 
-        return last(self.bars), self.coverage, last(self.tallies)
+        return Latest(*map(last, (self.bars, self.coverage, self.contracts, self.silences, self.tallies)))
 
 
-def run(log: list[Record], cuts: list[int] | None = None, restart: bool = False) -> tuple[Published, PartitionState]:
+def run(
+    log: list[Record],
+    cuts: list[int] | None = None,
+    restart: bool = False,
+    parameters: WindowParameters = PARAMETERS,
+) -> tuple[Published, PartitionState]:
     """Fold `log` cut at `cuts` with a checkpoint at each; with `restart`, go on from its cells each time."""
-    published = Published({}, {}, {}, {})
+    published = Published()
     state = PartitionState()
     edges = sorted({0, len(log), *(cut for cut in cuts or () if cut <= len(log))})
     for begin, end in pairwise(edges):
-        fold(state, batch(log[begin:end], begin), PARAMETERS)
-        published.add(take(state, PARAMETERS))
+        fold(state, batch(log[begin:end], begin), parameters)
+        published.add(take(state, parameters))
         if restart:
-            state = restore(published.cells, PARAMETERS)
+            state = restore(published.cells, parameters)
     return published, state

@@ -8,8 +8,7 @@ from pipeline.windows.state import Counts
 
 
 def bar_of(log, contract=CONTRACTS[0], start=BASE_MS):
-    bars, _, _ = run(log)[0].latest()
-    return bars.get((contract[0], contract[1], start))
+    return run(log)[0].latest().bars.get((contract[0], contract[1], start))
 
 
 def beats(first_ms, last_ms, channel=CHANNELS[0], step_ms=1_000):
@@ -55,7 +54,7 @@ def test_an_event_after_the_time_for_corrections_is_too_late_for_its_bar_only():
 def test_what_was_counted_is_said_when_the_watermark_leaves_the_minute():
     log = [heartbeat(BASE_MS + 1_000), liquidation(1), liquidation(1), heartbeat(BASE_MS + 59_999)]
     assert not run(log)[0].tallies
-    (tally,) = run([*log, heartbeat(BASE_MS + 60_000)])[0].latest()[2].values()
+    (tally,) = run([*log, heartbeat(BASE_MS + 60_000)])[0].latest().tallies.values()
     assert (tally.start, tally.events, tally.duplicates, tally.revision) == (BASE_MS, 1, 1, 2)
 
 
@@ -75,7 +74,7 @@ def test_coverage_counts_the_time_between_heartbeats():
     log = [*beats(BASE_MS - 1_000, BASE_MS + 30_000), liquidation(1), *beats(BASE_MS + 31_000, BASE_MS + 66_000)]
     assert bar_of(log)["coverage"] == 1.0
     assert bar_of(log[:33])["coverage"] == 0.5
-    _, coverage, _ = run(log)[0].latest()
+    coverage = run(log)[0].latest().coverage
     assert coverage["binance", "forceOrder", BASE_MS].alive_ms == 60_000
 
 
@@ -104,7 +103,7 @@ def test_a_channel_of_another_exchange_does_not_cover_this_one():
 
 def test_a_gap_of_days_settles_only_minutes_that_were_heard():
     log = [*beats(BASE_MS, BASE_MS + 2_000), *beats(BASE_MS + 86_400_000, BASE_MS + 86_400_000 + 70_000)]
-    _, coverage, _ = run(log)[0].latest()
+    coverage = run(log)[0].latest().coverage
     assert {start - BASE_MS for _, _, start in coverage} == {0, 86_400_000}
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
-from event_logs import PARAMETERS, Record, logs, run
+from event_logs import PARAMETERS, Record, logs, logs_with_silences, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.records import Heartbeat, Liquidation
+from pipeline.records import Heartbeat, Liquidation, Subscription
 from pipeline.windows.channels import Channel, hear, next_watermark
 
 RETAINED_MS = 60_000 + PARAMETERS.lateness_ms + PARAMETERS.correction_ms
 
 cuts = st.lists(st.integers(0, 60), max_size=12)
+
+
+long_cuts = st.lists(st.integers(0, 1_500), max_size=12)
 
 
 @given(logs(), cuts, cuts)
@@ -31,6 +35,36 @@ def test_a_restart_from_a_checkpoint_changes_nothing(log, some):
     assert {start: minute.seen for start, minute in restarted_state.minutes.items() if minute.seen} == {
         start: minute.seen for start, minute in plain_state.minutes.items() if minute.seen
     }
+
+
+@given(logs_with_silences(), long_cuts)
+def test_silences_depend_on_neither_batches_nor_restarts(log, some):
+    plain, _ = run(log)
+    restarted, _ = run(log, some, restart=True)
+    assert restarted.latest() == plain.latest()
+    for kind in ("coverage", "contracts", "silences"):
+        assert getattr(restarted, kind) == getattr(plain, kind)
+
+
+@given(logs_with_silences())
+def test_nothing_is_covered_in_a_silence_and_everything_else_as_without_silences(log):
+    published, _ = run(log)
+    deaf, _ = run(log, parameters=replace(PARAMETERS, silence_probability=0.0))
+    assert not deaf.silences
+    silences = published.latest().silences.values()
+    for key, row in published.latest().coverage.items():
+        exchange, channel, start = key
+        alive = deaf.latest().coverage[key].alive_ms
+        lost = 0
+        for silence in silences:
+            if (silence.exchange, silence.channel) == (exchange, channel):
+                ended = start + 60_000 if silence.ended is None else silence.ended
+                lost += max(0, min(start + 60_000, ended) - max(start, silence.began))
+        assert 0 <= row.alive_ms <= alive
+        # What was not covered anyway, and who is heard a little earlier, take at most the rest.
+        assert alive - lost <= row.alive_ms
+        if lost == 60_000:
+            assert row.alive_ms == 0
 
 
 @given(logs(), cuts)
@@ -71,6 +105,8 @@ def test_nothing_is_lost_and_nothing_counted_twice(log):
     sums: dict[tuple[str, str, int, str], list[int]] = defaultdict(lambda: [0, 0])
     events = duplicates = late = too_late = 0
     for record in log:
+        if isinstance(record, Subscription):
+            continue
         if isinstance(record, Heartbeat):
             channel = channels.setdefault((record.exchange, record.channel), Channel())
             if hear(channel, record, 0, PARAMETERS.behind_ms):
@@ -92,8 +128,8 @@ def test_nothing_is_lost_and_nothing_counted_twice(log):
         total[0] += 1
         total[1] += record.notional_micros
     published, state = run(log, [7, 20, 33])
-    bars, _, settled = published.latest()
-    tallies = [*settled.values(), *state.tallies.values()]
+    bars = published.latest().bars
+    tallies = [*published.latest().tallies.values(), *state.tallies.values()]
     found = {}
     for (exchange, symbol, start), bar in bars.items():
         for position in ("long", "short"):
