@@ -78,7 +78,7 @@ class _Batch:
     """Records that were given to librdkafka one after the other.
 
     `groups` holds them until they are in the spool. `place` is where the spool may be cut when all are confirmed,
-    `number` that of the last frame among them.
+    `number` that of the last frame among them (0 if they come from the spool).
     """
 
     __slots__ = ("_refused", "begun_s", "bytes", "delivered", "groups", "number", "place", "records", "waiting")
@@ -305,14 +305,14 @@ class SpoolingPublisher(Publisher):
     def _begin_group_of_batch(self) -> _Batch:
         batch = self._batch
         if batch is None or batch.records >= _BATCH_RECORDS:
-            batch = self._batch = self._begin_batch()
+            batch = self._batch = self._begin_batch(self._number)
         batch.groups.append([])
         self._all_saved = False
         batch.number = self._number
         return batch
 
-    def _begin_batch(self) -> _Batch:
-        batch = _Batch(self._now_s(), self._number, self._is_set_aside)
+    def _begin_batch(self, number: int) -> _Batch:
+        batch = _Batch(self._now_s(), number, self._is_set_aside)
         self._batches.append(batch)
         return batch
 
@@ -404,8 +404,7 @@ class SpoolingPublisher(Publisher):
             self._unconfirmed_bytes -= batch.bytes
             place = batch.place or place
             batch.forget()
-            if self._way == "direct":
-                self._safe = max(self._safe, batch.number)
+            self._safe = max(self._safe, batch.number)
         if place is not None:
             self._spool.confirm(place)
 
@@ -423,6 +422,7 @@ class SpoolingPublisher(Publisher):
                     return False
                 batch.groups.pop(0)
                 saved = batch
+                self._spooled_number = max(self._spooled_number, batch.number)
         if saved is not None:
             self._spool.flush()
             saved.place = self._spool.end()
@@ -444,7 +444,7 @@ class SpoolingPublisher(Publisher):
             if not self._unread:
                 self._go_direct()
                 return False
-            batch = self._begin_batch()
+            batch = self._begin_batch(0)
             while self._unread and batch.records < _BATCH_RECORDS:
                 group, batch.place = self._unread.popleft()
                 for entry in group:
@@ -454,6 +454,8 @@ class SpoolingPublisher(Publisher):
     def _go_direct(self) -> None:
         """Everything on the disk is published; what the disk had no room for follows from memory."""
         left = self._spool.take_unwritten()
+        if not left:
+            self._safe = max(self._safe, self._spooled_number)
         self._go("direct")
         for group in left:
             batch = self._begin_group_of_batch()
