@@ -76,7 +76,7 @@ class _Conversation:
             return Heard()
         asked, self._asked = tuple(self._asked), []
         error = object_at(said.get("error"))
-        if error:
+        if error or object_at(said.get("result")).get("status") == "fail":
             words = f"{error.get('code')} {text_in(error.get('message'))}".strip()
             return Heard(refused=tuple((topic, words) for topic in asked))
         return Heard(confirmed=asked)

@@ -50,6 +50,8 @@ def test_a_refusal():
     error = {"code": 2, "message": "unknown contract"}
     answer = {"time": 1, "channel": LIQUIDATIONS, "event": "subscribe", "error": error, "result": None}
     assert heard(asked(), answer) == Heard(refused=(("!all", "2 unknown contract"),))
+    failed = answer | {"error": None, "result": {"status": "fail"}}
+    assert [topic for topic, _ in heard(asked(), failed).refused] == ["!all"]
 
 
 def test_a_repeated_request_is_answered_once():
