@@ -6,12 +6,9 @@ sink a thread of this one, because the embedded ClickHouse serves one process on
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -20,7 +17,7 @@ from urllib.parse import quote
 
 from pipeline.codec import Codec
 from pipeline.embedded.broker import EmbeddedBroker
-from pipeline.embedded.child import end_child, start_child
+from pipeline.embedded.parts import SinkThread, WorkerProcess, last_line, sink_thread, worker_process
 from pipeline.embedded.totals import Totals, read_totals
 from pipeline.errors import OperationError
 from pipeline.feeds.feed import Instruments
@@ -35,7 +32,6 @@ from pipeline.topics import EVENTS
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.lag import group_lag, sink_lag
 from pipeline.warehouse.migrate import migrate, status
-from pipeline.warehouse.sink import run_sink
 
 EMBEDDED_PARTITIONS = 2
 _INSERT_INTERVAL_MS = 1_000
@@ -43,8 +39,6 @@ _COMMIT_INTERVAL_MS = 500
 # The embedded broker reads a few hundred batches a second, however small they are.
 _LINGER_MS = 500
 _LOOK_EVERY_S = 0.4
-_SINK_PATIENCE_S = 60.0
-_WORKER_PATIENCE_S = 1.0
 # With nothing moving for this long something is broken that did not say so.
 _STALL_S = 120.0
 
@@ -109,8 +103,8 @@ def run_pipeline(
         if servers.bootstrap_servers is not None:
             stack.callback(delete_topics, run)
         codec = Codec()
-        sink = stack.enter_context(_sink(run, codec))
-        worker = stack.enter_context(_worker(run, logs))
+        sink = stack.enter_context(sink_thread(run, codec))
+        worker = stack.enter_context(worker_process(run, logs))
         look = _Look(worker, sink, progress)
         replayed = replay(
             items,
@@ -155,67 +149,10 @@ def _prepare_warehouse(run: Settings, *, embedded: bool) -> None:
         client.close()
 
 
-class _SinkThread(threading.Thread):
-    def __init__(self, run: Settings, codec: Codec) -> None:
-        super().__init__(name="sink", daemon=True)
-        self._run = run
-        self._codec = codec
-        self.stop = threading.Event()
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            run_sink(self._run, self._codec, self.stop)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever looks
-            self.failure = error
-
-
-@contextmanager
-def _sink(run: Settings, codec: Codec) -> Iterator[_SinkThread]:
-    thread = _SinkThread(run, codec)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        thread.stop.set()
-        thread.join(_SINK_PATIENCE_S)
-    if thread.failure is not None:
-        raise thread.failure
-
-
-@dataclass(frozen=True, slots=True)
-class _WorkerProcess:
-    poll: Callable[[], int | None]
-    log: Path
-
-
-@contextmanager
-def _worker(run: Settings, logs: Path) -> Iterator[_WorkerProcess]:
-    log = logs / "worker.log"
-    environment = {
-        **os.environ,
-        "LIQUIDATIONS_BOOTSTRAP_SERVERS": run.bootstrap_servers,
-        "LIQUIDATIONS_TOPIC_PREFIX": run.topic_prefix,
-        "LIQUIDATIONS_PARTITIONS": str(run.partitions),
-        "LIQUIDATIONS_LATENESS_MS": str(run.lateness_ms),
-        "LIQUIDATIONS_CORRECTION_MS": str(run.correction_ms),
-        "LIQUIDATIONS_BEHIND_MS": str(run.behind_ms),
-        "LIQUIDATIONS_SESSION_TIMEOUT_MS": str(run.session_timeout_ms),
-        "LIQUIDATIONS_MAX_BATCH_RECORDS": str(run.max_batch_records),
-        "LIQUIDATIONS_COMMIT_INTERVAL_MS": str(run.commit_interval_ms),
-    }
-    child = start_child([sys.executable, "-m", "pipeline", "worker"], log, environment)
-    try:
-        yield _WorkerProcess(child.poll, log)
-    finally:
-        # Everything is committed, or the run has failed: a long goodbye to the group would help nobody.
-        end_child(child, _WORKER_PATIENCE_S)
-
-
 class _Look:
     """Sees now and then whether the parts are alive, and shows how far they are."""
 
-    def __init__(self, worker: _WorkerProcess, sink: _SinkThread, progress: Progress) -> None:
+    def __init__(self, worker: WorkerProcess, sink: SinkThread, progress: Progress) -> None:
         self._worker = worker
         self._sink = sink
         self._progress = progress
@@ -253,11 +190,6 @@ class _Look:
 
     def _check(self) -> None:
         if self._worker.poll() is not None:
-            raise PipelineError(f"the worker stopped: {_last_line(self._worker.log)} (all of it in {self._worker.log})")
+            raise PipelineError(f"the worker stopped: {last_line(self._worker.log)} (all of it in {self._worker.log})")
         if not self._sink.is_alive():
             raise self._sink.failure or PipelineError("the sink stopped")
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
