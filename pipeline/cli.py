@@ -117,6 +117,44 @@ def map_command(exchange: str, file: click.utils.LazyFile, instruments: click.ut
 
 
 @commands.command()
+@_DATA
+@click.option("--exchange", "exchanges", multiple=True, help="Only this one; may be given several times.")
+@click.option("--market-data/--no-market-data", default=True, show_default=True, help="Candles, open interest, ...")
+@click.option("--symbols", help="Contracts or assets, comma separated, whose market data are collected.")
+@click.option("--simulated", is_flag=True, help="Collect from simulated exchanges on loopback, not from the real ones.")
+@click.option("--seed", default=7, show_default=True, help="Of the simulated market.")
+@click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.1, 1000.0), help="Of it, too.")
+@click.option("--fault", "faults", multiple=True, metavar="KIND[:EXCHANGE[:AFTER_S[:FOR_S]]]", help="As in `simulate`.")
+@click.pass_obj
+def up(
+    settings: Settings,
+    data: Path,
+    exchanges: tuple[str, ...],
+    market_data: bool,
+    symbols: str | None,
+    simulated: bool,
+    seed: int,
+    speed: float,
+    faults: tuple[str, ...],
+) -> None:
+    """Collect, fold and store, everything embedded, until Ctrl-C.
+
+    Broker, worker, sink and ClickHouse run on this machine, on loopback only. `liquidations sql` answers meanwhile.
+    """
+    from pipeline.embedded.exchange_server import EXCHANGES, fault_of
+    from pipeline.embedded.up import Simulated, run_up
+
+    _quiet(settings)
+    for text in faults:
+        fault_of(text, EXCHANGES)
+    words = [word for name in exchanges for word in ("--exchange", name)]
+    words += [] if market_data else ["--no-market-data"]
+    words += [] if symbols is None else ["--symbols", symbols]
+    serving = ["--seed", str(seed), "--speed", str(speed), *(word for text in faults for word in ("--fault", text))]
+    run_up(settings, data, words, Simulated(serving) if simulated else None, click.echo)
+
+
+@commands.command()
 @click.argument("query")
 @_DATA
 @click.option("--format", "output_format", default="PrettyCompact", show_default=True, help="Any format of ClickHouse.")
@@ -128,9 +166,15 @@ def sql(settings: Settings, query: str, data: Path, output_format: str, clickhou
     docs/tables.md lists the views. Example: liquidations sql "SELECT * FROM bars_1m ORDER BY long_usd DESC LIMIT 5"
     """
     from pipeline.embedded.pipeline import clickhouse_folder
+    from pipeline.embedded.sql_endpoint import ask_endpoint
     from pipeline.warehouse.client import WarehouseError, connect
     from pipeline.warehouse.query import run_query
 
+    answer = None if clickhouse_url is not None else ask_endpoint(data, query, output_format)
+    if answer is not None:
+        sys.stdout.buffer.write(answer)
+        sys.stdout.buffer.flush()
+        return
     if clickhouse_url is None and not (data / "clickhouse").is_dir():
         raise WarehouseError(f"there is no data in {data}: run `liquidations demo --data {data}` first")
     client = connect(clickhouse_url or clickhouse_folder(data), *_login(settings))

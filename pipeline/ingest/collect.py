@@ -26,6 +26,8 @@ from pipeline.settings import Settings
 _log = structlog.get_logger()
 
 _BEAT_S: Final = 1.0
+# Pings go out at whole seconds of the loop's clock. Their pongs are here by then, from most places of the world.
+_BEAT_AFTER_PINGS_S: Final = 0.3
 _HEAR_S: Final = 0.02
 _BEATS_PER_LINE: Final = 60
 
@@ -100,7 +102,6 @@ async def _beat(collectors: Sequence[ExchangeCollector]) -> None:
     """Say the heartbeats once a second, and tell people once a minute."""
     progress = Progress(collectors)
     loop = asyncio.get_running_loop()
-    next_s = loop.time()
     beats = 0
     while True:
         for collector in collectors:
@@ -108,8 +109,7 @@ async def _beat(collectors: Sequence[ExchangeCollector]) -> None:
         beats += 1
         if beats % _BEATS_PER_LINE == 0:
             progress.tell()
-        next_s = max(next_s + _BEAT_S, loop.time())
-        await asyncio.sleep(next_s - loop.time())
+        await asyncio.sleep(_BEAT_S - (loop.time() - _BEAT_AFTER_PINGS_S) % _BEAT_S)
 
 
 async def _hear(publisher: Publisher) -> None:

@@ -105,6 +105,8 @@ class Connection:
         self._wake = asyncio.Event()
         self._goodbye = ""
         self._opened_s: float | None = None
+        # For room behind us: no sign of life is to be expected meanwhile.
+        self._is_waiting = False
         self._number = 0
         self._sequence = 0
         self._now_s = asyncio.get_running_loop().time
@@ -204,6 +206,8 @@ class Connection:
     def _end(self, reason: str) -> None:
         if self.ended.is_set():
             return
+        # What was proved until now still counts.
+        self._changed()
         self.ended.set()
         if self._goodbye:
             self._log("connection_closed", reason=self._goodbye)
@@ -211,7 +215,8 @@ class Connection:
             self._log("connection_closed", reason=reason)
         else:
             self._counts.lost += 1
-            _log.warning("connection_lost", **self._words(), reason=reason)
+            event = "connection_failed" if self._opened_s is None else "connection_lost"
+            _log.warning(event, **self._words(), reason=reason)
         self._changed()
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
@@ -219,8 +224,9 @@ class Connection:
         intake, liveness, receive, now_s = self._intake, self._liveness, socket.receive, self._now_s
         while True:
             if not intake.has_room:
+                self._is_waiting = True
                 await intake.room()
-                # The waiting was ours.
+                self._is_waiting = False
                 liveness.last_s = now_s()
             message = await receive()
             kind = message.type
@@ -289,7 +295,8 @@ class Connection:
             if reason:
                 break
             if now_s >= ping_s:
-                ping_s = now_s + patience.proof_interval_s
+                # All connections at the same moments, shortly before the heartbeats.
+                ping_s = now_s - now_s % patience.proof_interval_s + patience.proof_interval_s
                 reason = await self._attempt(socket.ping(self._liveness.ping(self._intake.now_ms())))
             if not reason and now_s >= own_ping_s:
                 mute_s = _MUTE_PING_S if self._liveness.is_mute else channel.ping_every_s
@@ -310,15 +317,18 @@ class Connection:
 
     def _wrong(self, now_s: float) -> str:
         """Return why the connection must end, if it must; notice when it stalls or wakes."""
+        if self._is_waiting:
+            return ""
         is_stalled = self._liveness.is_stalled(now_s)
         if is_stalled is not self.is_stalled:
+            self._changed()
             self.is_stalled = is_stalled
             self.awake_ms = self._intake.now_ms()
             self._log("connection_stalled" if is_stalled else "connection_wakes")
             self._changed()
         if self._liveness.is_dead(now_s):
             return f"nothing came for {self._line.channel.silence_s:g} s"
-        if self._subscribing.is_hopeless:
+        if self._subscribing.is_hopeless(now_s):
             return "no subscription was ever confirmed"
         return ""
 

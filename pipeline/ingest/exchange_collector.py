@@ -78,10 +78,6 @@ class ExchangeCollector:
             for channel in live.channels
             if choice.market_data or channel.kind != "market"
         ]
-        # Whole markets need not wait for the list of contracts.
-        for listening in self._listenings:
-            if not listening.channel.per_symbol:
-                listening.want(())
 
     @property
     def listenings(self) -> Sequence[Listening]:
@@ -155,6 +151,10 @@ class ExchangeCollector:
 
     async def run(self) -> None:
         """Listen until cancelled. A fault of our own is raised."""
+        # Whole markets need not wait for the list of contracts.
+        for listening in self._listenings:
+            if not listening.channel.per_symbol:
+                listening.want(())
         async with asyncio.TaskGroup() as group:
             for listening in self._listenings:
                 group.create_task(listening.run())

@@ -128,7 +128,8 @@ class Shard:
                 async with asyncio.timeout(_OVERLAP_S):
                     while held.proved_ms < confirmed_ms and not held.ended.is_set():  # noqa: ASYNC110 - rare
                         await asyncio.sleep(_LOOK_AGAIN_S)
-            # Handed over before it closes: what counts from now on is the successor.
+            # Handed over before it closes, with all that it proved: what counts from now on is the successor.
+            self._note()
             self._held, self._successor = successor, held
             self._note()
             held.close("replaced")

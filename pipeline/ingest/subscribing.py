@@ -20,6 +20,8 @@ class _Open:
 
     again_s: float
     tries: int = 0
+    # Since the last answer.
+    unanswered: int = 0
     is_refused: bool = False
     # Asked for together with others; and to be asked for alone.
     is_shared: bool = False
@@ -50,18 +52,15 @@ class Subscribing:
         return not self._open and bool(self._topics)
 
     @property
-    def is_hopeless(self) -> bool:
-        """Tell whether nothing that was asked for was ever answered."""
-        return not self.confirmed and any(open_.tries > _MOST_TRIES for open_ in self._open.values())
-
-    @property
     def next_s(self) -> float:
         """Return when something is to be asked for."""
         return min((open_.again_s for open_ in self._open.values()), default=math.inf)
 
-    def topic(self, name: str) -> Topic | None:
-        """Return the topic of that name, None for one that is not wanted."""
-        return self._topics.get(name)
+    def is_hopeless(self, now_s: float) -> bool:
+        """Tell whether nothing is confirmed and what was asked for often enough was never answered."""
+        return not self.confirmed and any(
+            open_.unanswered >= _MOST_TRIES and open_.again_s <= now_s for open_ in self._open.values()
+        )
 
     def add(self, topics: Iterable[Topic]) -> None:
         """Want more topics."""
@@ -89,6 +88,7 @@ class Subscribing:
             open_.is_shared = len(due) > 1
             open_.again_s = now_s + min(self._confirm_s * 2**open_.tries, _LONGEST_S)
             open_.tries += 1
+            open_.unanswered += 1
         return [self._topics[name] for name in due], repeated
 
     def hear(self, heard: Heard, now_s: float, now_ms: int) -> tuple[str, ...]:
@@ -102,6 +102,7 @@ class Subscribing:
         self.confirmed.pop(name, None)
         open_ = self._open.setdefault(name, _Open(again_s=now_s, tries=1))
         open_.is_refused = True
+        open_.unanswered = 0
         open_.alone = True
         if open_.is_shared:
             open_.is_shared = False
