@@ -51,6 +51,11 @@ class EmbeddedBroker:
             raise EmbeddedBrokerError("the embedded broker is not running")
         return f"{_HOST}:{self._port}"
 
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the broker's process lives."""
+        return self._child is not None and self._child.poll() is None
+
     def start(self) -> None:
         """Start the broker and return when it answers."""
         if self._asked_port is not None:
