@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 import orjson
 
+from pipeline.feeds.conversations.listings import contracts_in
 from pipeline.feeds.conversations.payloads import object_at, object_in, text_in
 from pipeline.feeds.live import Budget, Channel, Clock, Heard, Limits, Live, Metadata, Outgoing, Poll, Request, Topic
-from pipeline.feeds.naming import Multiplied, Names
+from pipeline.feeds.naming import Multiplied, Names, day_of
 from pipeline.feeds.numbers import positive, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, object_of
 from pipeline.records import Instrument, Margin
@@ -129,9 +129,7 @@ def _candle_topics(margin: Margin, instruments: Sequence[Instrument]) -> Sequenc
 
 
 def _read_symbols(request: Request, answer: bytes) -> Sequence[Instrument]:  # noqa: ARG001 - the rows say what they are
-    listed = list_of("symbols", object_of("answer", json_of(answer)).get("symbols"))
-    found = (_contract(object_of("symbol", symbol)) for symbol in listed)
-    return [contract for contract in found if contract is not None]
+    return contracts_in(list_of("symbols", object_of("answer", json_of(answer)).get("symbols")), _contract)
 
 
 def _contract(row: Mapping[str, Any]) -> Instrument | None:
@@ -149,8 +147,8 @@ def _contract(row: Mapping[str, Any]) -> Instrument | None:
     margin: Margin = "inverse" if inverse else "linear"
     found = NAMES.perpetual(symbol, base, quote, margin)
     if kind != _PERPETUAL:
-        delivered = datetime.fromtimestamp(time_ms_of("deliveryDate", row.get("deliveryDate")) / 1000, UTC).date()
-        found = NAMES.dated(symbol, base, quote, margin, delivered)
+        delivered_ms = time_ms_of("deliveryDate", row.get("deliveryDate"))
+        found = NAMES.dated(symbol, base, quote, margin, day_of(delivered_ms))
     if found is None or not inverse:
         return found
     return replace(found, contract_size=float(positive("contractSize", row["contractSize"])))

@@ -10,12 +10,12 @@ Source: Bybit documentation (v5: connect, all liquidation, kline, tickers, instr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 import orjson
 
+from pipeline.feeds.conversations.listings import contracts_in
 from pipeline.feeds.conversations.payloads import object_in, text_in
 from pipeline.feeds.live import (
     Budget,
@@ -31,7 +31,7 @@ from pipeline.feeds.live import (
     Request,
     Topic,
 )
-from pipeline.feeds.naming import Multiplied, Names
+from pipeline.feeds.naming import Multiplied, Names, day_of
 from pipeline.feeds.numbers import shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, object_of
 from pipeline.records import Instrument, Margin, RefusedError
@@ -142,8 +142,7 @@ def _page(answer: bytes) -> dict[str, Any]:
 
 
 def _read_contracts(request: Request, answer: bytes) -> Sequence[Instrument]:  # noqa: ARG001 - the rows say their kind
-    found = (_contract(object_of("contract", row)) for row in list_of("list", _page(answer).get("list")))
-    return [contract for contract in found if contract is not None]
+    return contracts_in(list_of("list", _page(answer).get("list")), _contract)
 
 
 def _contract(row: Mapping[str, Any]) -> Instrument | None:
@@ -155,8 +154,7 @@ def _contract(row: Mapping[str, Any]) -> Instrument | None:
     symbol, base = word("symbol", row.get("symbol")), word("baseCoin", row.get("baseCoin"))
     if kind in _PERPETUAL:
         return NAMES.perpetual(symbol, base, quote, margin)
-    delivered = datetime.fromtimestamp(time_ms_of("deliveryTime", row.get("deliveryTime")) / 1000, UTC).date()
-    return NAMES.dated(symbol, base, quote, margin, delivered)
+    return NAMES.dated(symbol, base, quote, margin, day_of(time_ms_of("deliveryTime", row.get("deliveryTime"))))
 
 
 def _following(request: Request, answer: bytes) -> Request | None:

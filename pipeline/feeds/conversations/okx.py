@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 import orjson
 
+from pipeline.feeds.conversations.listings import contracts_in
 from pipeline.feeds.conversations.payloads import object_at, object_in, text_in
 from pipeline.feeds.live import Budget, Channel, Clock, Heard, Limits, Live, Metadata, Outgoing, Poll, Request, Topic
-from pipeline.feeds.naming import Names
+from pipeline.feeds.naming import Names, day_of
 from pipeline.feeds.numbers import positive, shown, time_ms_of, word
 from pipeline.feeds.rows import json_of, list_of, object_of
 from pipeline.records import Instrument, Margin, RefusedError
@@ -126,8 +126,7 @@ def _rows(answer: bytes) -> list[Any]:
 
 
 def _read_contracts(request: Request, answer: bytes) -> Sequence[Instrument]:  # noqa: ARG001 - the rows say their kind
-    found = (_contract(object_of("contract", row)) for row in _rows(answer))
-    return [contract for contract in found if contract is not None]
+    return contracts_in(_rows(answer), _contract)
 
 
 def _contract(row: Mapping[str, Any]) -> Instrument | None:
@@ -141,8 +140,7 @@ def _contract(row: Mapping[str, Any]) -> Instrument | None:
     symbol = word("instId", row.get("instId"))
     found = NAMES.perpetual(symbol, base, quote, margin)
     if kind != "SWAP":
-        delivered = datetime.fromtimestamp(time_ms_of("expTime", row.get("expTime")) / 1000, UTC).date()
-        found = NAMES.dated(symbol, base, quote, margin, delivered)
+        found = NAMES.dated(symbol, base, quote, margin, day_of(time_ms_of("expTime", row.get("expTime"))))
     size = positive("ctVal", row.get("ctVal")) * positive("ctMult", row.get("ctMult"))
     settle = word("settleCcy", row.get("settleCcy"))
     return None if found is None else replace(found, contract_size=float(size), settle=settle)
