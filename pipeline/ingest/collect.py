@@ -18,9 +18,13 @@ from pipeline.feeds.discovery import all_feeds
 from pipeline.feeds.feed import Mapped
 from pipeline.feeds.live import Live
 from pipeline.ingest.exchange_collector import Choice, ExchangeCollector
+from pipeline.ingest.exchange_services import Listener, run_services
 from pipeline.ingest.intake import Intake, Published
+from pipeline.ingest.limiter import HostLimits
 from pipeline.ingest.progress import Progress
-from pipeline.ingest.publisher import Publisher
+from pipeline.ingest.rest import Rest, Route, open_session
+from pipeline.ingest.spool import claim_spool
+from pipeline.ingest.spooling_publisher import Loss, SpoolingPublisher
 from pipeline.settings import Settings
 
 _log = structlog.get_logger()
@@ -28,7 +32,6 @@ _log = structlog.get_logger()
 _BEAT_S: Final = 1.0
 # Pings go out at whole seconds of the loop's clock. Their pongs are here by then, from most places of the world.
 _BEAT_AFTER_PINGS_S: Final = 0.3
-_HEAR_S: Final = 0.02
 _BEATS_PER_LINE: Final = 60
 
 
@@ -75,27 +78,77 @@ async def collect(
     def observe(mapped: Mapped) -> None:
         collectors[mapped.exchange].observe(mapped)
 
-    publisher = Publisher(settings, codec)
+    def on_loss(loss: Loss) -> None:
+        for collector in collectors.values():
+            if loss.ended is None:
+                collector.lose(loss.last_kept // 1000)
+            else:
+                collector.regain(intake.now_ms())
+
+    chance = random or Random()  # noqa: S311 - spreads attempts in time, keeps no secret
+    spool = claim_spool(settings.spool_dir, settings.spool_bytes)
+    publisher = SpoolingPublisher(settings, codec, spool, on_loss)
     intake = Intake(Published(publisher, Mapping({}), observe))
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
-        for exchange, live in lives.items():
-            chance = random or Random()  # noqa: S311 - spreads attempts in time, keeps no secret
-            collectors[exchange] = ExchangeCollector(exchange, live, choice, settings, intake, session, chance)
-        _log.info("collecting", collector=settings.collector, exchanges=sorted(collectors))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(collector.run()) for collector in collectors.values()]
-            tasks.append(group.create_task(_beat(list(collectors.values()))))
-            tasks.append(group.create_task(_hear(publisher)))
-            await stop.wait()
-            _log.info("stopping", collector=settings.collector)
-            for task in tasks:
-                task.cancel()
+    limits = HostLimits()
+    try:
+        async with _open_sockets() as sockets, open_session() as questions:
+            for exchange, live in lives.items():
+                collectors[exchange] = ExchangeCollector(exchange, live, choice, settings, intake, sockets, chance)
+            _log.info("collecting", collector=settings.collector, exchanges=sorted(collectors))
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(publisher.run()), group.create_task(_beat(list(collectors.values())))]
+                for collector in collectors.values():
+                    tasks.append(group.create_task(collector.run()))
+                    asking = _ask(
+                        collector, lives[collector.exchange], choice, settings, intake, questions, limits, chance
+                    )
+                    tasks.append(group.create_task(asking))
+                await stop.wait()
+                _log.info("stopping", collector=settings.collector)
+                for task in tasks:
+                    task.cancel()
         for collector in collectors.values():
             collector.tick()
-    publisher.flush()
+    finally:
+        publisher.close()
     _log.info("stopped", collector=settings.collector)
+
+
+def _open_sockets() -> aiohttp.ClientSession:
+    """Return a session for WebSockets. TLS certificates are checked, cookies are not kept."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "liquidation-pipeline"},
+    )
+
+
+async def _ask(
+    collector: ExchangeCollector,
+    live: Live,
+    choice: Choice,
+    settings: Settings,
+    intake: Intake,
+    session: aiohttp.ClientSession,
+    limits: HostLimits,
+    random: Random,
+) -> None:
+    """Keep asking the exchange for its contracts, its time and its market data."""
+    exchange = collector.exchange
+    reached = settings.exchange(exchange)
+    rest = Rest(
+        exchange,
+        settings.collector,
+        Route(reached.rest_url, reached.proxy),
+        session,
+        limits,
+        intake.bring,
+        random,
+    )
+    listener = Listener(collector.know, collector.unknown_symbol, collector.note_offset, collector.market_instruments)
+    await run_services(
+        exchange, settings.collector, live, rest, limits, intake.bring, listener, choice.market_data, random
+    )
 
 
 async def _beat(collectors: Sequence[ExchangeCollector]) -> None:
@@ -110,13 +163,6 @@ async def _beat(collectors: Sequence[ExchangeCollector]) -> None:
         if beats % _BEATS_PER_LINE == 0:
             progress.tell()
         await asyncio.sleep(_BEAT_S - (loop.time() - _BEAT_AFTER_PINGS_S) % _BEAT_S)
-
-
-async def _hear(publisher: Publisher) -> None:
-    """Take the broker's confirmations."""
-    while True:
-        publisher.hear()
-        await asyncio.sleep(_HEAR_S)
 
 
 def _first_of(group: BaseExceptionGroup[OperationError]) -> OperationError:

@@ -129,8 +129,8 @@ class Connection:
 
     @property
     def proved_ms(self) -> int:
-        """Return up to when everything that was sent has been received."""
-        return self._liveness.proved_ms
+        """Return up to when everything that was sent has been received and is safe."""
+        return self._liveness.proved_ms(self._intake.safe_position)
 
     @property
     def lived_s(self) -> float:
@@ -237,10 +237,10 @@ class Connection:
                     if reason:
                         return reason
             elif kind is WSMsgType.PONG:
-                liveness.pong(bytes(message.data))
-                liveness.message(now_s(), intake.now_ms())
+                liveness.pong(bytes(message.data), intake.position)
+                liveness.message(now_s(), intake.now_ms(), intake.position)
             elif kind is WSMsgType.PING:
-                liveness.message(now_s(), intake.now_ms())
+                liveness.message(now_s(), intake.now_ms(), intake.position)
                 reason = await self._attempt(socket.pong(message.data))
                 if reason:
                     return reason
@@ -254,7 +254,7 @@ class Connection:
         self._sequence += 1
         counts = self._counts
         counts.frames += 1
-        self._liveness.message(self._now_s(), frame.received_time // 1000)
+        self._liveness.message(self._now_s(), frame.received_time // 1000, self._intake.position)
         heard = self._conversation.hear(payload)
         if heard.data:
             counts.data += 1

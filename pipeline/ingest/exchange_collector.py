@@ -128,6 +128,10 @@ class ExchangeCollector:
                     # A listing that is newer than what is known.
                     self.unknown_symbol.set()
 
+    def note_offset(self, offset_ms: int | None) -> None:
+        """Take the exchange's clock minus ours, None if it is not known."""
+        self.clock_offset_ms = offset_ms
+
     def tick(self) -> None:
         """Say the heartbeats of all channels. Call it once a second."""
         self.choose()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from pipeline.feeds import Mapping
 from pipeline.feeds.feed import Mapped
-from pipeline.ingest.publisher import Publisher
+from pipeline.ingest.spooling_publisher import SpoolingPublisher
 from pipeline.records import DeadLetter, Frame, Heartbeat
 
-_LOOK_AGAIN_S = 0.01
+_LOOK_AGAIN_S: Final = 0.01
+# Below what makes the publisher turn to the disk at once.
+_MOST_WAITING: Final = 40_000
 
 
 class Outlet(Protocol):
@@ -21,6 +23,16 @@ class Outlet(Protocol):
     @property
     def has_room(self) -> bool:
         """Tell whether more frames may come now; who reads sockets stops reading while there is none."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Return how many frames were taken."""
+        ...
+
+    @property
+    def safe_position(self) -> int:
+        """Return how many of them, from the first on, would outlive a kill of this process."""
         ...
 
     async def room(self) -> None:
@@ -57,6 +69,16 @@ class Intake:
         """Tell whether more may come in."""
         return self._outlet.has_room
 
+    @property
+    def position(self) -> int:
+        """Return how many frames have come in."""
+        return self._outlet.position
+
+    @property
+    def safe_position(self) -> int:
+        """Return how many of them, from the first on, can be lost no more."""
+        return self._outlet.safe_position
+
     def now_us(self) -> int:
         """Return the time (µs since 1970), not before that of the last frame."""
         return max(self._last_us, self._now_ns() // 1000)
@@ -85,25 +107,33 @@ class Intake:
 class Published:
     """The outlet that maps and publishes at once.
 
-    `observe` is told of every event and refusal. There is room while less than `most_waiting` records wait for the
-    broker's confirmation.
+    `observe` is told of every event and refusal. While Kafka hesitates, so many records may wait for its confirmation;
+    then the senders have to wait, until the publisher takes Kafka for away and turns to the disk.
     """
 
-    def __init__(
-        self, publisher: Publisher, mapping: Mapping, observe: Callable[[Mapped], None], most_waiting: int = 100_000
-    ) -> None:
+    def __init__(self, publisher: SpoolingPublisher, mapping: Mapping, observe: Callable[[Mapped], None]) -> None:
         self._publisher = publisher
         self._mapping = mapping
         self._observe = observe
-        self._most_waiting = most_waiting
 
     @property
     def has_room(self) -> bool:
-        """Tell whether the broker keeps up."""
-        return self._publisher.waiting < self._most_waiting
+        """Tell whether the broker keeps up, or the disk takes its place."""
+        publisher = self._publisher
+        return publisher.waiting < _MOST_WAITING or publisher.way != "direct"
+
+    @property
+    def position(self) -> int:
+        """Return how many frames were published."""
+        return self._publisher.position
+
+    @property
+    def safe_position(self) -> int:
+        """Return how many of them the broker or the disk has."""
+        return self._publisher.safe_position
 
     async def room(self) -> None:
-        """Return when the broker has caught up."""
+        """Return when the broker has caught up, or the disk takes its place."""
         while not self.has_room:
             self._publisher.hear()
             await asyncio.sleep(_LOOK_AGAIN_S)

@@ -43,12 +43,19 @@ class Kept:
     frames: list = field(default_factory=list)
     left: list = field(default_factory=list)
     has_room: bool = True
+    position: int = 0
+    unsafe: int = 0
+
+    @property
+    def safe_position(self):
+        return self.position - self.unsafe
 
     async def room(self):
         while not self.has_room:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
     def take(self, frame):
+        self.position += 1
         self.frames.append(frame)
 
     def leave(self, *connection):
@@ -533,6 +540,23 @@ def test_frames_that_are_lost_on_their_way_are_not_covered():
     first, second = one.kept.covered()
     assert first[1] <= kept_ms
     assert second[0] == again_ms
+
+
+def test_what_a_kill_could_still_lose_is_not_covered():
+    async def scenario():
+        async with rig() as one:
+            await one.proof()
+            one.kept.unsafe = 10**9
+            unsafe_ms = one.collector._intake.now_ms()
+            await one.exchange.send("all", number=1)
+            await one.until(one.kept.data)
+            await asyncio.sleep(0.2)
+            assert one.kept.covered()[-1][1] <= unsafe_ms
+            one.kept.unsafe = 0
+            await one.proof()
+        return one
+
+    assert len(asyncio.run(scenario()).kept.covered()) == 1
 
 
 def test_a_fault_of_our_own_is_raised():

@@ -8,6 +8,7 @@ class Kept:
         self.frames = []
         self.left = []
         self.has_room = True
+        self.position = self.safe_position = 0
 
     async def room(self):
         return
