@@ -8,7 +8,22 @@ from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from unit.warehouse.rows import DAY, MINUTE, bar, candle, coverage, dead_letter, liquidation, metric, store, tally
+from unit.warehouse.rows import (
+    DAY,
+    MINUTE,
+    bar,
+    candle,
+    coverage,
+    dead_letter,
+    heartbeat,
+    liquidation,
+    live,
+    metric,
+    silence,
+    store,
+    subscription,
+    tally,
+)
 
 from pipeline.codec import Codec
 from pipeline.warehouse.client import connect
@@ -31,6 +46,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         candle(),
         metric(metric="open_interest_usd"),
         dead_letter(),
+        coverage(exchange="bybit", channel="linear", symbol="BTCUSDT", alive_ms=5),
+        heartbeat(),
+        liquidation(1, source=live("tokyo")),
+        silence(),
+        subscription(),
     ]
     store(client, Codec(), records)
     yield client

@@ -1,9 +1,35 @@
--- Which collectors saw an event: one row for each that did. A collector's connections are COLLECTOR/CHANNEL/OPENED_MS-SHARD;
--- other connections are those of archives, which nobody saw live. A repeated insert makes the same rows.
+-- Events without a time of their exchange, and which collectors saw an event.
 --
--- Where the exchange gives no time, event_time is the collector's own, and one event has several. These go into a table
--- by id alone, and of such an event only the row that was received first is valid.
+-- Where the exchange gives no time, event_time is the collector's own, and one event has several: by another collector, or
+-- by the snapshot after a reconnection. Such events go into a table of their own by id alone, where the first received stays.
+--
+-- A collector's connections are COLLECTOR/CHANNEL/OPENED_MS-SHARD; other connections are those of archives, which nobody saw
+-- live. A sighting is one row for each event and collector, so a repeated insert makes the same rows.
 -- See docs/decisions/0022-who-saw-an-event.md.
+CREATE TABLE IF NOT EXISTS liquidations_data.received_events AS liquidations_data.events
+ENGINE = ReplacingMergeTree(precedence)
+ORDER BY (exchange, event_id)
+COMMENT 'Liquidations that the exchange gave no time, as inserted; read the view liquidations.events.'
+
+-- next statement
+CREATE MATERIALIZED VIEW IF NOT EXISTS liquidations_data.received_events_from_in TO liquidations_data.received_events
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
+AS SELECT
+    event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price,
+    quantity, notional_micros, event_time, event_time_kind, received_time, completeness, source, position_proved
+FROM liquidations_data.events_in
+WHERE event_time_kind = 'received'
+COMMENT 'Passes events on that the exchange gave no time.'
+
+-- next statement
+CREATE MATERIALIZED VIEW IF NOT EXISTS liquidations_data.symbols_of_received_events TO liquidations_data.symbols
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
+AS SELECT exchange, symbol, asset, source.channel AS channel, min(event_time) AS first_time, max(event_time) AS last_time
+FROM liquidations_data.received_events
+GROUP BY exchange, symbol, asset, channel
+COMMENT 'Keeps symbols up to date with each insert into received_events.'
+
+-- next statement
 CREATE TABLE IF NOT EXISTS liquidations_data.sightings
 (
     event_id FixedString(16) COMMENT 'Hash of what identifies the event at the exchange.' CODEC(NONE),
@@ -17,39 +43,48 @@ ORDER BY (event_time, exchange, event_id, collector)
 COMMENT 'Who saw events that the exchange gave a time; read the view liquidations.sightings.'
 
 -- next statement
-CREATE TABLE IF NOT EXISTS liquidations_data.received_events
-(
-    event_id FixedString(16) COMMENT 'Hash of what identifies the event at the exchange.' CODEC(NONE),
-    exchange LowCardinality(String) COMMENT 'Exchange, lower case.',
-    collector LowCardinality(String) COMMENT 'Collector that saw it; empty: it is from an archive.',
-    received_time SimpleAggregateFunction(min, DateTime64(6, 'UTC')) COMMENT 'When this collector first received it.' CODEC(ZSTD(1))
-)
-ENGINE = AggregatingMergeTree
-ORDER BY (event_id, exchange, collector)
-COMMENT 'Events that the exchange gave no time: who saw each, and when first.'
-
--- next statement
 CREATE MATERIALIZED VIEW IF NOT EXISTS liquidations_data.sightings_of_events TO liquidations_data.sightings
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT event_id, exchange, event_time, splitByChar('/', toString(source.connection))[1] AS collector
 FROM liquidations_data.events
-WHERE event_time_kind = 'exchange' AND match(source.connection, '^[^/]+/.+/[0-9]+-[0-9]+$')
+WHERE match(source.connection, '^[^/]+/.+/[0-9]+-[0-9]+$')
 COMMENT 'Keeps sightings up to date with each insert into events.'
 
 -- next statement
-CREATE MATERIALIZED VIEW IF NOT EXISTS liquidations_data.received_events_of_events TO liquidations_data.received_events
-DEFINER = CURRENT_USER SQL SECURITY DEFINER
-AS SELECT event_id, exchange,
-    if(match(source.connection, '^[^/]+/.+/[0-9]+-[0-9]+$'), splitByChar('/', toString(source.connection))[1], '') AS collector,
-    received_time
-FROM liquidations_data.events
-WHERE event_time_kind = 'received'
-COMMENT 'Keeps received_events up to date with each insert into events.'
+CREATE TABLE IF NOT EXISTS liquidations_data.received_sightings
+(
+    event_id FixedString(16) COMMENT 'Hash of what identifies the event at the exchange.' CODEC(NONE),
+    exchange LowCardinality(String) COMMENT 'Exchange, lower case.',
+    collector LowCardinality(String) COMMENT 'Collector that saw it.',
+    event_time SimpleAggregateFunction(min, DateTime64(3, 'UTC')) COMMENT 'When this collector first received it.' CODEC(ZSTD(1))
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (exchange, event_id, collector)
+COMMENT 'Who saw events that the exchange gave no time; read the view liquidations.sightings.'
 
 -- next statement
--- What was inserted before these tables were there.
-INSERT INTO liquidations_data.received_events (event_id, exchange, collector, received_time)
-SELECT event_id, exchange, '', received_time
+CREATE MATERIALIZED VIEW IF NOT EXISTS liquidations_data.received_sightings_of_events TO liquidations_data.received_sightings
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
+AS SELECT event_id, exchange, splitByChar('/', toString(source.connection))[1] AS collector, event_time
+FROM liquidations_data.received_events
+WHERE match(source.connection, '^[^/]+/.+/[0-9]+-[0-9]+$')
+COMMENT 'Keeps received_sightings up to date with each insert into received_events.'
+
+-- next statement
+ALTER TABLE liquidations_data.events_from_in MODIFY QUERY SELECT
+    event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price,
+    quantity, notional_micros, event_time, event_time_kind, received_time, completeness, source, position_proved
+FROM liquidations_data.events_in
+WHERE event_time_kind != 'received'
+
+-- next statement
+-- What was inserted before. The rows stay in events, too, where the view passes them over.
+INSERT INTO liquidations_data.received_events
+    (event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price,
+    quantity, notional_micros, event_time, event_time_kind, received_time, completeness, source, position_proved)
+SELECT
+    event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price,
+    quantity, notional_micros, event_time, event_time_kind, received_time, completeness, source, position_proved
 FROM liquidations_data.events
 WHERE event_time_kind = 'received'
 
@@ -83,9 +118,14 @@ AS SELECT lower(hex(event_id)) AS event_id, exchange, symbol, instrument, asset,
     completeness, source
 FROM
 (
-    SELECT * FROM liquidations_data.events FINAL
+    SELECT event_id, exchange, symbol, instrument, asset, quote, margin, position, position_proved, price, price_kind, order_price,
+        quantity, notional_micros, event_time, event_time_kind, received_time, completeness, source
+    FROM liquidations_data.events FINAL
     WHERE event_time_kind != 'received'
-        OR (event_id, received_time) IN (SELECT event_id, min(received_time) FROM liquidations_data.received_events GROUP BY event_id)
+    UNION ALL
+    SELECT event_id, exchange, symbol, instrument, asset, quote, margin, position, position_proved, price, price_kind, order_price,
+        quantity, notional_micros, event_time, event_time_kind, received_time, completeness, source
+    FROM liquidations_data.received_events FINAL
 )
 COMMENT 'Liquidations, each once.'
 
@@ -98,17 +138,15 @@ CREATE OR REPLACE VIEW liquidations.sightings
     collectors Array(String) COMMENT 'Collectors that saw it, sorted.'
 )
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
-AS SELECT lower(hex(seen.event_id)) AS event_id, exchange, event_time, collectors
+AS SELECT lower(hex(seen.event_id)) AS event_id, exchange, event_time, arraySort(names) AS collectors
 FROM
 (
-    SELECT event_id, exchange, event_time, arraySort(groupUniqArray(collector)) AS collectors
+    SELECT event_id, exchange, event_time, groupUniqArray(collector) AS names
     FROM liquidations_data.sightings
     GROUP BY event_id, exchange, event_time
     UNION ALL
-    SELECT event_id, exchange, CAST(toDateTime64(min(received_time), 3, 'UTC') AS DateTime64(3, 'UTC')) AS event_time,
-        arraySort(groupUniqArrayIf(collector, collector != '')) AS collectors
-    FROM liquidations_data.received_events
+    SELECT event_id, exchange, toDateTime64(min(received.event_time), 3, 'UTC') AS event_time, groupUniqArray(collector) AS names
+    FROM liquidations_data.received_sightings AS received
     GROUP BY event_id, exchange
-    HAVING notEmpty(collectors)
 ) AS seen
 COMMENT 'Which collectors saw each event live.'
