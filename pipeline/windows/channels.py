@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pipeline.records import Heartbeat, Silence
 from pipeline.windows.parameters import MINUTE_MS
 from pipeline.windows.silence import SLOT_MS, ChannelKey, Habit
-from pipeline.windows.spans import Span, shared, total_ms
+from pipeline.windows.spans import Span, left, shared, total_ms
 from pipeline.windows.subscriptions import Contract
 
 
@@ -50,17 +50,17 @@ class Channel:
     """One channel of one exchange.
 
     `collectors` gives each collector's last heartbeat time (ms) and whether it was up; `newest` is the latest of these
-    times, `newest_up` that of those who are up, 0 if none is. `covered_until` is the end of the time already counted,
-    so that two collectors which listen at once count once. `minutes` holds the minutes that can still be asked for, by
-    their start, `spans` when each collector listened in them, and `slots` what is not judged yet.
+    times, `newest_up` that of those who are up, 0 if none is. `minutes` holds the minutes that can still be asked for,
+    by their start, `spans` when each collector listened in them, so that two who listen at once count once, and `slots`
+    what is not judged yet.
 
-    `silence` is the one that lasts. Through it no heartbeat vouches for anything.
+    `silence` is the one that lasts: through it no heartbeat vouches for anything. `resumed` is the end of the last one.
     """
 
     collectors: dict[str, tuple[int, bool]] = field(default_factory=dict)
     newest: int = 0
     newest_up: int = 0
-    covered_until: int = 0
+    resumed: int = 0
     minutes: dict[int, Listening] = field(default_factory=dict)
     spans: dict[str, list[Span]] = field(default_factory=dict)
     slots: dict[int, Slot] = field(default_factory=dict)
@@ -109,10 +109,15 @@ def hear(channel: Channel, heartbeat: Heartbeat, closed_before: int, behind_ms: 
     if slot is None:
         slot = channel.slots[place] = Slot()
     if up and before is not None and time - before[0] <= behind_ms and channel.silence is None:
-        begin = max(before[0], channel.covered_until, closed_before)
-        if begin < time:
-            slot.alive_ms += time - begin
+        begin = max(before[0], channel.resumed, closed_before)
+        if len(channel.collectors) == 1:
+            slot.alive_ms += max(0, time - begin)
             _cover(channel, begin, time)
+        else:
+            others = [span for other, spans in channel.spans.items() if other != collector for span in spans]
+            for first, last in left(begin, time, others):
+                slot.alive_ms += last - first
+                _cover(channel, first, last)
         _extend(channel, collector, before[0], time)
     if frames > 0:
         slot.frames[collector] = slot.frames.get(collector, 0) + frames
@@ -165,7 +170,6 @@ def _cover(channel: Channel, begin: int, end: int) -> None:
             listening = channel.minutes[minute] = Listening()
         listening.alive_ms += until - begin
         begin = until
-    channel.covered_until = max(channel.covered_until, end)
 
 
 def _extend(channel: Channel, collector: str, begin: int, end: int) -> None:

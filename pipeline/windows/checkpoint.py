@@ -215,7 +215,7 @@ def _channel_values(key: ChannelKey, channel: Channel) -> list[object]:
     last = channel.last_data
     return [
         *key,
-        channel.covered_until,
+        channel.resumed,
         channel.collectors,
         [[start, listening.alive_ms, listening.frames] for start, listening in channel.minutes.items()],
         channel.spans,
@@ -226,7 +226,7 @@ def _channel_values(key: ChannelKey, channel: Channel) -> list[object]:
 
 
 def _channel(
-    covered_until: int,
+    resumed: int,
     collectors: dict[str, tuple[int, bool]],
     minutes: Iterable[tuple[int, int, int]],
     spans: Mapping[str, Iterable[Span]] | None = None,
@@ -237,7 +237,7 @@ def _channel(
     time, alive_ms, frames, settled = last_data
     channel = Channel(
         collectors={collector: (time, up) for collector, (time, up) in collectors.items()},
-        covered_until=covered_until,
+        resumed=resumed,
         minutes={start: Listening(alive, frames) for start, alive, frames in minutes},
         spans={collector: _spans(found) for collector, found in (spans or {}).items()},
         slots={start: Slot(alive, frames) for start, alive, frames in slots},

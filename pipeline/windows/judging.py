@@ -64,7 +64,7 @@ def end_silence(state: PartitionState, channel: Channel, time: int) -> None:
     channel.silence = None
     channel.habit.resume()
     state.habits_changed = True
-    channel.covered_until = max(channel.covered_until, ended)
+    channel.resumed = ended
 
 
 def settle(state: PartitionState, key: ChannelKey, channel: Channel, start: int) -> None:

@@ -18,6 +18,18 @@ def shared(some: Iterable[Span], others: Iterable[Span]) -> list[Span]:
     ]
 
 
+def left(begin: int, end: int, spans: Iterable[Span]) -> list[Span]:
+    """Return what is left of the time from `begin` to `end` outside of `spans`."""
+    found = []
+    for first, last in sorted(spans):
+        if begin < min(first, end):
+            found.append((begin, min(first, end)))
+        begin = max(begin, last)
+    if begin < end:
+        found.append((begin, end))
+    return found
+
+
 def total_ms(spans: Iterable[Span], begin: int, end: int) -> int:
     """Return how much of the time from `begin` to `end` lies in at least one of `spans`."""
     total = 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from event_logs import BASE_MS, PARAMETERS, batch, heartbeat, liquidation, run
 
-from pipeline.windows.checkpoint import CheckpointError, restore, take
+from pipeline.windows.checkpoint import PARTITION_KEY, CheckpointError, restore, take
 from pipeline.windows.fold import fold
 from pipeline.windows.parameters import WindowParameters
 
@@ -47,3 +48,33 @@ def test_many_ids_are_split_over_records_below_the_brokers_limit():
     assert len(chunks) == 3
     assert max(map(len, chunks)) < 900_000
     assert len(restore(published.cells, PARAMETERS).minutes[BASE_MS].seen) == 70_000
+
+
+def first_version(cells):
+    """Return what the first version of the program would have written."""
+    found = orjson.loads(cells[PARTITION_KEY])
+    found |= {"version": 1, "parameters": found["parameters"][:3]}
+    found["channels"] = [values[:5] for values in found["channels"]]
+    del found["judged_before"], found["by_contract"]
+    kept = {key: value for key, value in cells.items() if not key.startswith((b"habits", b"contract/"))}
+    return {**kept, PARTITION_KEY: orjson.dumps(found)}
+
+
+def test_state_of_the_first_version_is_gone_on_with():
+    log = [liquidation(1), *(heartbeat(BASE_MS + at) for at in range(0, 40_001, 1_000))]
+    rest = [heartbeat(BASE_MS + at) for at in range(41_000, 70_001, 1_000)]
+    published, state = run(log)
+    restored = restore(first_version(published.cells), PARAMETERS)
+    fold(restored, batch(rest, len(log)), PARAMETERS)
+    fold(state, batch(rest, len(log)), PARAMETERS)
+    gone_on, expected = take(restored, PARAMETERS), take(state, PARAMETERS)
+    assert (gone_on.bars, gone_on.coverage) == (expected.bars, expected.coverage)
+    assert expected.coverage[0].alive_ms == 60_000
+
+
+def test_habits_are_written_once_in_a_slot():
+    state = run([heartbeat(BASE_MS + at) for at in range(0, 30_001, 1_000)])[1]
+    fold(state, batch([heartbeat(BASE_MS + 31_000)], 100), PARAMETERS)
+    assert b"habits" not in dict(take(state, PARAMETERS).cells)
+    fold(state, batch([heartbeat(BASE_MS + 41_000)], 101), PARAMETERS)
+    assert b"habits" in dict(take(state, PARAMETERS).cells)

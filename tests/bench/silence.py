@@ -1,0 +1,195 @@
+"""Measure the statistic of silence on the simulated market: false alarms on calm days, and its delay.
+
+Run as `python tests/bench/silence.py [--seeds N] [--days D]`. Prints the tables of `docs/coverage.md`. The calm days
+are those before the crash of a longer run; quiet channels are made by drawing one message in so many of a busy one. In
+the second table messages are left out, so that the market, or one exchange, calms down without falling silent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from pipeline.embedded.simulator import simulate_with_truth
+from pipeline.embedded.simulator.simulation import START_MS
+from pipeline.windows.parameters import WindowParameters
+from pipeline.windows.silence import SLOT_MS, ChannelKey, Habit, judge
+
+SLOTS_PER_HOUR = 3_600_000 // SLOT_MS
+# One message in so many of Binance's makes a channel of the exchange of that name.
+THINNED = {"quiet60": 50, "quiet20": 150, "quiet6": 500, "quiet2": 1_500}
+# The crash comes at two thirds of a run.
+CALM = 2 / 3
+WARM_HOURS = 3
+LONGEST_WAIT_HOURS = 16
+DELAY_SEEDS = 2
+STRESS_SEEDS = 3
+NOON = 12 * SLOTS_PER_HOUR
+
+Counts = Mapping[ChannelKey, Mapping[int, int]]  # data messages by channel and slot
+
+
+@dataclass
+class Outcome:
+    """Silences by channel and the slot in which they were found, and the largest exponent that was reached."""
+
+    found: list[tuple[ChannelKey, int]]
+    largest: dict[ChannelKey, float]
+
+
+def calm(seed: int, hours: float) -> Counts:
+    """Return the data messages of the simulated market before its crash."""
+    chance = random.Random(f"thin {seed}")
+    counts: dict[ChannelKey, Counter[int]] = defaultdict(Counter)
+    for frame, rows in simulate_with_truth(seed, hours / CALM):
+        slot = (frame.received_time // 1000 - START_MS) // SLOT_MS
+        if slot >= hours * SLOTS_PER_HOUR:
+            break
+        if not rows:
+            continue
+        counts[frame.exchange, frame.channel][slot] += 1
+        if frame.exchange == "binance":
+            for name, one_in in THINNED.items():
+                counts[name, "orders"][slot] += chance.randrange(one_in) == 0
+    return counts
+
+
+def watch(counts: Counts, slots: range, parameters: WindowParameters) -> Outcome:
+    """Judge the slots one after the other."""
+    habits = {key: Habit() for key in counts}
+    largest = dict.fromkeys(counts, 0.0)
+    found: list[tuple[ChannelKey, int]] = []
+    silent: set[ChannelKey] = set()
+    for slot in slots:
+        brought = {key: by_slot.get(slot, 0) for key, by_slot in counts.items()}
+        for key in [key for key in silent if brought[key]]:
+            silent.remove(key)
+            habits[key].resume()
+        for key in judge(habits, {key: number for key, number in brought.items() if key not in silent}, parameters):
+            silent.add(key)
+            found.append((key, slot))
+        for key in counts.keys() - silent:
+            largest[key] = max(largest[key], habits[key].waited / habits[key].stretch)
+    return Outcome(found, largest)
+
+
+def without(counts: Counts, exchange: str, since: int) -> Counts:
+    """Return the same, but nothing of an exchange from a slot on."""
+    return {
+        key: {slot: number for slot, number in by_slot.items() if slot < since} if key[0] == exchange else by_slot
+        for key, by_slot in counts.items()
+    }
+
+
+def _after_noon(share: float, exchange: str = "") -> Callable[[ChannelKey, int], float]:
+    return lambda key, slot: share if slot >= NOON and exchange in ("", key[0]) else 1.0
+
+
+def _day_and_night(_key: ChannelKey, slot: int) -> float:
+    return 0.55 + 0.45 * math.cos(slot / (24 * SLOTS_PER_HOUR) * math.tau)
+
+
+def _by_turns(key: ChannelKey, slot: int) -> float:
+    """Let each exchange be calm for ten minutes or not, whatever the others are."""
+    return 1.0 if random.Random(f"{key[0]} {slot // 60}").random() < 0.5 else 0.2
+
+
+STRESSES: Mapping[str, Callable[[ChannelKey, int], float]] = {
+    "all fall to a fifth at once": _after_noon(0.2),
+    "all fall to a tenth at once": _after_noon(0.1),
+    "all fall to a twentieth at once": _after_noon(0.05),
+    "day and night, ten to one": _day_and_night,
+    "one exchange alone falls to 30 %": _after_noon(0.3, "bybit"),
+    "one exchange alone falls to a tenth": _after_noon(0.1, "bybit"),
+    "each exchange calm (a fifth) or not, changing every ten minutes": _by_turns,
+}
+
+
+def thinned(counts: Counts, kept: Callable[[ChannelKey, int], float]) -> Counts:
+    """Return the counts when of each message in a slot this share is kept."""
+    chance = random.Random(5)
+    return {
+        key: {slot: sum(chance.random() < kept(key, slot) for _ in range(number)) for slot, number in by_slot.items()}
+        for key, by_slot in counts.items()
+    }
+
+
+def delays(counts: Counts, hours: float, parameters: WindowParameters, times: int) -> list[tuple[ChannelKey, int]]:
+    """Return for each channel how many seconds after its last data its silence was found, at some moments."""
+    chance = random.Random(7)
+    waits = []
+    for exchange in sorted({exchange for exchange, _ in counts}):
+        for _ in range(times):
+            since = chance.randrange(WARM_HOURS * SLOTS_PER_HOUR, int(hours * SLOTS_PER_HOUR))
+            silenced = without(counts, exchange, since)
+            last = min(since + LONGEST_WAIT_HOURS * SLOTS_PER_HOUR, int(hours * SLOTS_PER_HOUR))
+            found = {key: slot for key, slot in watch(silenced, range(last), parameters).found if slot >= since}
+            for key in counts:
+                if key[0] == exchange and key in found:
+                    began = max((slot for slot in silenced[key] if silenced[key][slot]), default=since)
+                    waits.append((key, (found[key] - began) * SLOT_MS // 1000))
+    return waits
+
+
+def main() -> None:
+    """Print false alarms and delays."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--days", type=float, default=1.0, help="calm days for each seed")
+    parser.add_argument("--moments", type=int, default=8, help="moments at which each exchange goes silent, per seed")
+    options = parser.parse_args()
+    parameters = WindowParameters()
+    hours = options.days * 24
+    alarms: Counter[ChannelKey] = Counter()
+    largest: dict[ChannelKey, float] = defaultdict(float)
+    messages: Counter[ChannelKey] = Counter()
+    busy: Counter[ChannelKey] = Counter()
+    waits: dict[ChannelKey, list[int]] = defaultdict(list)
+    for seed in range(1, options.seeds + 1):
+        counts = calm(seed, hours)
+        outcome = watch(counts, range(int(hours * SLOTS_PER_HOUR)), parameters)
+        alarms.update(key for key, _ in outcome.found)
+        for key, by_slot in counts.items():
+            largest[key] = max(largest[key], outcome.largest[key])
+            messages[key] += sum(by_slot.values())
+            busy[key] += sum(number > 0 for number in by_slot.values())
+        if seed <= DELAY_SEEDS:
+            for key, wait_s in delays(counts, hours, parameters, options.moments):
+                waits[key].append(wait_s)
+    days = options.seeds * options.days
+    lines = [
+        f"{days:.0f} calm days, {sum(alarms.values())} false alarms",
+        "| channel | messages an hour | busy slots | false alarms | largest exponent | delay, median | longest |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for key in sorted(messages, key=lambda key: -messages[key]):
+        found = waits[key]
+        delay = f"{statistics.median(found):.0f} s | {max(found)} s" if found else "not found | "
+        lines.append(
+            f"| {key[0]} {key[1]} | {messages[key] / days / 24:.0f} | {busy[key] / days / 24 / SLOTS_PER_HOUR:.1%}"
+            f" | {alarms[key]} | {largest[key]:.1f} | {delay} |"
+        )
+    Console(soft_wrap=True, highlight=False).print("\n".join([*lines, *stresses(parameters)]), markup=False)
+
+
+def stresses(parameters: WindowParameters) -> Sequence[str]:
+    """Return the lines of the second table."""
+    lines = ["", f"| {STRESS_SEEDS} days in which | false alarms | largest exponent |", "|---|---|---|"]
+    days = [calm(seed, 24) for seed in range(1, STRESS_SEEDS + 1)]
+    for name, kept in STRESSES.items():
+        outcomes = [watch(thinned(day, kept), range(24 * SLOTS_PER_HOUR), parameters) for day in days]
+        alarms = sum(len(outcome.found) for outcome in outcomes)
+        largest = max(max(outcome.largest.values()) for outcome in outcomes)
+        lines.append(f"| {name} | {alarms} | {largest:.1f} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
