@@ -132,6 +132,6 @@ LIVE: Final = Live(
         (Request("instruments", f"{_REST}/get_instruments?currency=any&kind=future", weight=5.0),), _read_contracts
     ),
     clock=Clock(Request("time", f"{_REST}/get_time"), _read_time),
-    # Without a login 20 requests a second, of get_instruments one.
-    budgets={"www.deribit.com": Budget(weight=5, per_s=1)},
+    # Without a login 20 requests a second, of get_instruments one. Over ten seconds, so that the heavy one fits in.
+    budgets={"www.deribit.com": Budget(weight=50, per_s=10)},
 )
