@@ -26,11 +26,11 @@ from unit.warehouse.rows import (
     subscription,
 )
 
-from pipeline.codec import Codec, frame_body
+from pipeline.codec import Codec
 from pipeline.records import Source
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.grouping import group, targets
-from pipeline.warehouse.migrate import MIGRATIONS, migrate
+from pipeline.warehouse.migrate import migrate
 
 BYBIT = {"exchange": "bybit", "channel": "linear"}
 
@@ -359,32 +359,3 @@ def test_a_filter_by_time_reads_only_what_it_needs(client, codec, view, tables):
         for read in reads:
             granules = re.findall(r"Granules: (\d+)/(\d+)", read.split("ReadFrom")[0])
             assert int(granules[-1][0]) * 4 <= int(granules[0][1]), (view, table, plan)
-
-
-def test_rows_from_before_the_newer_migrations_are_still_shown(tmp_path, codec):
-    """What the first nine migrations and schemas of version 1 wrote, read through today's views."""
-    first = tmp_path / "first"
-    first.mkdir()
-    for path in sorted(MIGRATIONS.glob("*.sql"))[:9]:
-        (first / path.name).write_bytes(path.read_bytes())
-    client = connect(f"chdb://{tmp_path}/data")
-    migrate(client, first)
-    received = liquidation(2, exchange="bitmex", event_time_kind="received", event_time=DAY, received_time=DAY * 1_000)
-    old = [
-        frame_body(codec.ids[key], codec.body_of(record, codec.schemas[key]))
-        for key, record in (
-            ("liquidation.v1", liquidation(1)),
-            ("liquidation.v1", received),
-            ("coverage.v1", coverage()),
-            ("bar.v1", bar()),
-        )
-    ]
-    assert store(client, codec, old) == []
-
-    migrate(client)
-    store(client, codec, old)
-
-    assert rows(client, "exchange, position_proved", "events") == [("binance", True), ("bitmex", True)]
-    assert rows(client, "alive_ms", "coverage") == [(60_000,)]
-    assert rows(client, "exchange, long_count, coverage", "bars_filled") == [("binance", 1, 1.0), ("bitmex", None, 0.0)]
-    client.close()
