@@ -81,8 +81,10 @@ class Thinned:
 
     def takes_candle(self, symbol: str, closed: bool, received_us: int) -> bool:
         """Tell whether a candle is closed, or the first open one within fifteen seconds."""
+        if closed:
+            return True
         span = received_us // _OPEN_CANDLE_EVERY_US
-        if not closed and span <= self._candles.get(symbol, -1):
+        if span <= self._candles.get(symbol, -1):
             return False
         self._candles[symbol] = span
         return True

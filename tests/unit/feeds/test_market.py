@@ -132,6 +132,12 @@ def test_of_open_candles_one_in_fifteen_seconds_is_kept_and_every_closed_one(exc
     assert kept == [(0, False), (15, False), (20, True), (30, False)]
 
 
+def test_a_closed_candle_does_not_hide_the_first_open_one_of_the_next_minute():
+    connection = Connection("binance")
+    found = [connection.hear(document) for document in (kline(), kline(x=False), kline(x=False), kline())]
+    assert [[one.closed for one in mapped] for mapped in found] == [[True], [False], [], [True]]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

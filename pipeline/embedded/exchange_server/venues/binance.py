@@ -99,6 +99,7 @@ class Binance(Venue):
 
     def endpoints(self) -> Mapping[str, Endpoint]:
         found: dict[str, Endpoint] = {
+            "/futures/data/openInterestHist": self._open_interest_history,
             "/futures/data/globalLongShortAccountRatio": self._ratio,
             "/futures/data/topLongShortAccountRatio": self._ratio,
             "/futures/data/topLongShortPositionRatio": self._ratio,
@@ -131,6 +132,16 @@ class Binance(Venue):
         if contract.inverse:
             amount = round(quote.open_base * quote.price / float(contract.contract_size))
         return {"symbol": contract.symbol, "openInterest": decimals(amount), "time": self.now_ms()}
+
+    def _open_interest_history(self, query: Query) -> object:
+        contract, quote = self._named(query)
+        row = {
+            "symbol": contract.symbol,
+            "sumOpenInterest": decimals(quote.open_base),
+            "sumOpenInterestValue": decimals(quote.open_base * quote.price),
+            "timestamp": self.now_ms() // 300_000 * 300_000,
+        }
+        return [row]
 
     def _ratio(self, query: Query) -> object:
         contract, _ = self._named(query)

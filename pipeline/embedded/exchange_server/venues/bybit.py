@@ -71,6 +71,7 @@ class Bybit(Venue):
         return {
             "/v5/market/time": self._time,
             "/v5/market/instruments-info": self._instruments,
+            "/v5/market/tickers": self._tickers,
             "/v5/market/open-interest": self._open_interest,
             "/v5/market/account-ratio": self._ratio,
         }
@@ -97,6 +98,13 @@ class Bybit(Venue):
         cursor = str(first + limit) if first + limit < len(found) else ""
         listed = [_instrument(contract) for contract in page]
         return self._answered({"category": category, "list": listed, "nextPageCursor": cursor})
+
+    def _tickers(self, query: Query) -> object:
+        category = query.get("category", "")
+        found = [one for one in self.tape.of(self.exchange) if one[0].channel == category]
+        if not found:
+            return self._answered({}, 10001, "params error: Category is invalid")
+        return self._answered({"category": category, "list": [_fields(*one, self.now_ms()) for one in found]})
 
     def _open_interest(self, query: Query) -> object:
         contract = self.contracts.get(query.get("symbol", ""))
@@ -155,22 +163,29 @@ def _kline(contract: Contract, candle: Candle, closed: bool, now_ms: int) -> str
 
 def _ticker(contract: Contract, quote: Quote, now_ms: int, first: bool) -> str:
     """Return everything at first, later only what moves."""
-    price = decimals(quote.price)
-    data: dict[str, Any] = {"symbol": contract.symbol, "lastPrice": price, "markPrice": price}
-    if first:
-        one_side = quote.open_base * (quote.price if contract.inverse else 1)
-        value = quote.open_base * (1 if contract.inverse else quote.price)
-        data |= {
-            "indexPrice": price,
-            "openInterest": decimals(2 * one_side),
-            "openInterestValue": decimals(2 * value),
-            "singleOpenInterest": decimals(one_side),
-            "fundingRate": "0.0001",
-            "nextFundingTime": str((now_ms // _FUNDING_MS + 1) * _FUNDING_MS),
-        }
+    data = _fields(contract, quote, now_ms)
+    if not first:
+        data = {name: data[name] for name in ("symbol", "lastPrice", "markPrice")}
     kind = "snapshot" if first else "delta"
     message = {"topic": f"tickers.{contract.symbol}", "type": kind, "data": data, "cs": now_ms, "ts": now_ms}
     return orjson.dumps(message).decode()
+
+
+def _fields(contract: Contract, quote: Quote, now_ms: int) -> dict[str, str]:
+    price = decimals(quote.price)
+    one_side = quote.open_base * (quote.price if contract.inverse else 1)
+    value = quote.open_base * (1 if contract.inverse else quote.price)
+    return {
+        "symbol": contract.symbol,
+        "lastPrice": price,
+        "markPrice": price,
+        "indexPrice": price,
+        "openInterest": decimals(2 * one_side),
+        "openInterestValue": decimals(2 * value),
+        "singleOpenInterest": decimals(one_side),
+        "fundingRate": "0.0001",
+        "nextFundingTime": str((now_ms // _FUNDING_MS + 1) * _FUNDING_MS),
+    }
 
 
 def _instrument(contract: Contract) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class Okx(Venue):
             "/api/v5/public/open-interest": self._open_interest,
             "/api/v5/public/mark-price": self._mark_price,
             "/api/v5/public/funding-rate": self._funding_rate,
+            "/api/v5/market/index-tickers": self._index,
             "/api/v5/rubik/stat/contracts/long-short-account-ratio": self._ratio,
             "/api/v5/rubik/stat/contracts/long-short-account-ratio-contract": self._ratio,
         }
@@ -114,6 +115,11 @@ class Okx(Venue):
         time = str(self.now_ms())
         rows = [(one, {"markPx": decimals(quote.price), "ts": time}) for one, quote in self._wanted(query)]
         return _answered([_named(one, row) for one, row in rows])
+
+    def _index(self, query: Query) -> object:
+        time = str(self.now_ms())
+        found = [one for one in self.tape.of(self.exchange) if one[0].instrument.quote == query.get("quoteCcy")]
+        return _answered([{"instId": one.pair, "idxPx": decimals(quote.price), "ts": time} for one, quote in found])
 
     def _funding_rate(self, query: Query) -> object:
         return _answered([_named(one, _funding(self.now_ms())) for one, _ in self._wanted(query)])
