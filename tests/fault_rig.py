@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
-from event_logs import Record, batch, heartbeat, liquidation
+from event_logs import Record, batch, heartbeat, liquidation, subscription
 
 from pipeline.codec import Codec
 from pipeline.embedded.child import end_child, start_child
 from pipeline.ingest.publisher import Publisher
 from pipeline.ingest.topic_admin import create_topics
 from pipeline.kafka_client import consumer_config
-from pipeline.records import Bar, Coverage, DeadLetter, Heartbeat, Tally
+from pipeline.records import Bar, Coverage, DeadLetter, Heartbeat, Silence, Tally
 from pipeline.settings import Settings
 from pipeline.topics import BARS, COVERAGE, DEAD_LETTERS, EVENTS, Topic, topic_name
 from pipeline.warehouse.client import connect
@@ -76,13 +76,65 @@ def market_log(seed: int, seconds: int, events_per_second: int) -> list[Record]:
     return log
 
 
+def log_with_a_silence(seed: int) -> list[Record]:
+    """Return the log of 40 minutes in which Binance stays up and sends nothing for 10, and one contract is given up."""
+    chance = random.Random(seed)
+    contracts = [("bybit", f"A{number}USDT", f"A{number}", "linear") for number in range(5)]
+    log: list[Record] = [subscription(BEGIN_MS - 1_000, contract) for contract in contracts]
+    for second in range(2_400):
+        now = BEGIN_MS + second * 1_000
+        for number, channel in enumerate(CHANNELS.items()):
+            frames = int(chance.random() < 0.6)
+            is_silent = channel[0] == "binance" and 1_500 <= second < 2_100
+            log.append(heartbeat(now, channel, frames=0 if is_silent else frames))
+            if frames and not is_silent:
+                asset = f"A{chance.randrange(5)}"
+                event = liquidation(second * 2 + number, now - 300, (channel[0], f"{asset}USDT", asset, channel[1]))
+                log.append(event)
+        if second % 400 == 200:
+            log.append(subscription(now, contracts[1], "down" if second % 800 == 200 else "up"))
+    return log
+
+
 @dataclass(frozen=True)
 class Rows:
     """The newest revision of everything that the worker says."""
 
     bars: dict[tuple[str, str, int], Bar]
-    coverage: dict[tuple[str, str, int], Coverage]
+    coverage: dict[tuple[str, ...], Coverage]  # exchange, channel, start, symbol or nothing
     tallies: dict[tuple[str, str, int], Tally]
+    silences: dict[tuple[str, str, int], Silence]
+
+
+def key_of(record: Bar | Coverage | Tally | Silence) -> tuple[object, ...]:
+    """Return what has revisions."""
+    if isinstance(record, Bar):
+        return record.exchange, record.symbol, record.start
+    if isinstance(record, Tally):
+        return record.exchange, record.asset, record.start
+    if isinstance(record, Silence):
+        return record.exchange, record.channel, record.began
+    return record.exchange, record.channel, record.start, record.symbol
+
+
+class Revisions:
+    """Keep the newest revisions, and check that none has two contents."""
+
+    def __init__(self) -> None:
+        self._seen: dict[object, object] = {}
+        self._newest: dict[type, dict[tuple[object, ...], object]] = {Bar: {}, Coverage: {}, Tally: {}, Silence: {}}
+
+    def add(self, record: Bar | Coverage | Tally | Silence) -> None:
+        """Take a record in."""
+        key = key_of(record)
+        assert self._seen.setdefault((type(record), key, record.revision), record) == record
+        known = self._newest[type(record)].get(key)
+        if known is None or record.revision > known.revision:
+            self._newest[type(record)][key] = record
+
+    def rows(self) -> Rows:
+        """Return the newest of each kind."""
+        return Rows(*(self._newest[kind] for kind in (Bar, Coverage, Tally, Silence)))
 
 
 def plain_fold(log: list[Record], settings: Settings) -> Rows:
@@ -90,11 +142,10 @@ def plain_fold(log: list[Record], settings: Settings) -> Rows:
     state = PartitionState()
     fold(state, batch(log, 0), parameters)
     taken = take(state, parameters)
-    return Rows(
-        {(bar.exchange, bar.symbol, bar.start): bar for bar in (Bar(**fields) for fields in taken.bars)},
-        {(one.exchange, one.channel, one.start): one for one in taken.coverage},
-        {(one.exchange, one.asset, one.start): one for one in taken.tallies},
-    )
+    found = Revisions()
+    for record in (*(Bar(**fields) for fields in taken.bars), *taken.coverage, *taken.tallies, *taken.silences):
+        found.add(record)
+    return found.rows()
 
 
 class Rig:
@@ -209,17 +260,11 @@ class Rig:
 
     def published_rows(self) -> Rows:
         """Return the newest revisions on the topics, and check that no revision was published with two contents."""
-        seen: dict[object, object] = {}
-        newest: dict[type, dict[tuple[str, str, int], object]] = {Bar: {}, Coverage: {}, Tally: {}}
+        found = Revisions()
         for topic in (BARS, COVERAGE):
             for record in self.records(topic):
-                second = record.symbol if isinstance(record, Bar) else getattr(record, "asset", None) or record.channel
-                key = (record.exchange, second, record.start)
-                assert seen.setdefault((type(record), key, record.revision), record) == record
-                known = newest[type(record)].get(key)
-                if known is None or record.revision > known.revision:
-                    newest[type(record)][key] = record
-        return Rows(newest[Bar], newest[Coverage], newest[Tally])
+                found.add(record)
+        return found.rows()
 
     def dead_letters(self) -> list[DeadLetter]:
         return list(self.records(DEAD_LETTERS))
@@ -275,5 +320,6 @@ def as_stored(rows: Rows) -> tuple[list[dict], list[dict]]:
     coverage = [
         {key: value for key, value in asdict(one).items() if key in {"exchange", "channel", "start", "alive_ms"}}
         for _, one in sorted(rows.coverage.items())
+        if not one.symbol
     ]
     return bars, coverage

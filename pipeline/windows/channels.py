@@ -140,12 +140,14 @@ def contract_alive_ms(channel: Channel | None, contract: Contract | None, start:
     alive = alive_ms(channel, start)
     if channel is None or contract is None or not alive:
         return 0
-    listening = [collector for collector, (time, _) in channel.collectors.items() if time > start]
-    if all(contract.is_subscribed_since(collector, start) for collector in listening):
+    for collector, (time, _) in channel.collectors.items():
+        if time > start and not contract.is_subscribed_since(collector, start):
+            break
+    else:
         return alive
     both: list[Span] = []
-    for collector in listening:
-        both += shared(channel.spans.get(collector, ()), contract.spans.get(collector, ()))
+    for collector, spans in channel.spans.items():
+        both += shared(spans, contract.spans.get(collector, ()))
     return min(alive, total_ms(both, start, start + MINUTE_MS))
 
 

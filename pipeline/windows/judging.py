@@ -78,10 +78,18 @@ def settle(state: PartitionState, key: ChannelKey, channel: Channel, start: int)
         settled[-1] = (settled[-1][0], start + MINUTE_MS)
     else:
         settled.append((start, start + MINUTE_MS))
-    for symbol, contract in sorted(state.contracts.get(key, {}).items()):
-        alive = contract_alive_ms(channel, contract, start)
-        if alive != listening.alive_ms:
-            _say(state, key, start, Listening(alive), revision=1, symbol=symbol)
+    for symbol, alive in _told_apart(state, key, channel, start):
+        _say(state, key, start, Listening(alive), revision=1, symbol=symbol)
+
+
+def _told_apart(state: PartitionState, key: ChannelKey, channel: Channel, start: int) -> list[tuple[str, int]]:
+    """Return the contracts that are covered for less of a minute than their channel, and for how much (ms)."""
+    alive = alive_ms(channel, start)
+    return sorted(
+        (symbol, own)
+        for symbol, contract in state.contracts.get(key, {}).items()
+        if (own := contract_alive_ms(channel, contract, start)) != alive
+    )
 
 
 def _begin(state: PartitionState, key: ChannelKey, channel: Channel, found: int) -> None:
@@ -104,12 +112,7 @@ def _begin(state: PartitionState, key: ChannelKey, channel: Channel, found: int)
     told: list[tuple[int, str]] = []  # minutes and contracts of which something else was said than of the channel
     revised = [start for begin, end in last.settled for start in range(max(begin, began_in), end, MINUTE_MS)]
     for start in revised:
-        alive = alive_ms(channel, start)
-        told += [
-            (start, symbol)
-            for symbol, contract in sorted(contracts.items())
-            if contract_alive_ms(channel, contract, start) != alive
-        ]
+        told += [(start, symbol) for symbol, _ in _told_apart(state, key, channel, start)]
     for start, listening in channel.minutes.items():
         if start == began_in:
             listening.alive_ms = last.alive_ms

@@ -49,7 +49,10 @@ class Contract:
 
     def is_subscribed_since(self, collector: str, time: int) -> bool:
         """Tell whether `collector` has it subscribed without a break since `time`."""
-        begin, end = (self.spans.get(collector) or [(time, time)])[-1]
+        spans = self.spans.get(collector)
+        if not spans:
+            return False
+        begin, end = spans[-1]
         return begin <= time and end == OPEN
 
     def forget_before(self, time: int) -> bool:

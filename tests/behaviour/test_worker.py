@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import Producer
-from fault_rig import Rig, market_log, plain_fold
+from fault_rig import Rig, log_with_a_silence, market_log, plain_fold
 
 from pipeline.kafka_client import producer_config
 from pipeline.records import Coverage
@@ -36,6 +36,18 @@ def test_three_workers_are_as_good_as_one(rig):
     rig.publish(LOG).join(60)
     rig.wait_for_worker()
     assert rig.published_rows() == plain_fold(LOG, rig.settings)
+
+
+def test_silences_and_contracts_come_once_from_whichever_partition(rig):
+    log = log_with_a_silence(seed=3)
+    rig.start("worker")
+    rig.publish(log).join(60)
+    rig.wait_for_worker()
+    rows = rig.published_rows()
+    assert rows == plain_fold(log, rig.settings)
+    (silence,) = rows.silences.values()
+    assert (silence.exchange, silence.revision) == ("binance", 2)
+    assert {one.symbol for one in rows.coverage.values()} == {"", "A1USDT"}
 
 
 def test_what_cannot_be_read_goes_to_the_dead_letters_and_nothing_else_does(rig):
