@@ -280,6 +280,42 @@ def users(settings: Settings) -> None:
 
 
 @commands.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("recordings"),
+    show_default=True,
+    help="Folder of the recorded days; one that was recorded into before is continued.",
+)
+@click.option("--follow/--until-now", default=True, show_default=True, help="Go on until stopped, or stop at the end.")
+@click.option(
+    "--from-beginning/--from-now", default=True, show_default=True, help="Where a new folder begins: oldest or next."
+)
+@click.option(
+    "--verify",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Compare the files in DIR with their manifests instead.",
+)
+@click.pass_obj
+def record(settings: Settings, out: Path, follow: bool, from_beginning: bool, verify: Path | None) -> None:
+    """Write the frames of the log into daily compressed files, for `replay`.
+
+    Each file has a manifest beside it. May be stopped or killed at any time: started again, it goes on without losing
+    or repeating a frame. docs/recordings.md says more.
+    """
+    if verify is not None:
+        _verify(verify)
+        return
+    from pipeline.ingest.record import run_record
+    from pipeline.logs import configure_logs
+    from pipeline.registry import codec_of
+
+    configure_logs(settings)
+    run_record(settings, codec_of(settings), out, _stop_on_signals(), until_now=not follow, from_now=not from_beginning)
+
+
+@commands.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def status(settings: Settings, as_json: bool) -> None:
@@ -418,6 +454,20 @@ def _show_feeds() -> None:
     console.print("\nNo feed", style="bold")
     for exchange, why in UNSERVED.items():
         console.print(Padding(Text(f"{exchange}: {why.reason}"), (0, 0, 0, 2)))
+
+
+def _verify(folder: Path) -> None:
+    from pipeline.ingest.verify import missing_in, verify_recordings
+
+    wrong = 0
+    for verified in verify_recordings(folder):
+        wrong += bool(verified.wrong)
+        said = verified.wrong or f"{verified.frames:,} frames of {verified.channels} channels"
+        click.echo(f"{'WRONG' if verified.wrong else 'right'}  {verified.path.relative_to(folder)}: {said}")
+    for partition, begin, end in missing_in(folder):
+        click.echo(f"missing  partition {partition}, offsets {begin} to {end - 1}: deleted from the log, or no frames")
+    if wrong:
+        raise OperationError(f"{wrong} recorded files are not what their manifests say")
 
 
 def _login(settings: Settings) -> tuple[str | None, str | None]:

@@ -106,6 +106,10 @@ class Settings(BaseSettings):
         5_000, ge=100, description="Kafka is away when a record is not confirmed within this time."
     )
 
+    record_interval_ms: int = Field(
+        10_000, ge=10, description="Least time between two writes of `record` into its files."
+    )
+
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
 

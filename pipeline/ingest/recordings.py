@@ -1,4 +1,9 @@
-"""Recordings from files: our own frames and the known archive formats, plain, gzip or zstd."""
+"""Recordings from files: our own frames and the known archive formats, plain, gzip or zstd.
+
+Of a file with a manifest beside it (see `pipeline.ingest.manifest`), as `liquidations record` writes them, what the
+manifest does not tell of is not read: it is being written. Such files of the same name in folders of several days are
+one recording that goes on from day to day.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,9 @@ import heapq
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from gzip import BadGzipFile, GzipFile
+from io import RawIOBase
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +22,8 @@ import zstandard
 from pipeline.errors import OperationError
 from pipeline.feeds import all_archives
 from pipeline.feeds.feed import Archive
+from pipeline.ingest.manifest import SUFFIX as MANIFEST_SUFFIX
+from pipeline.ingest.manifest import read_manifest
 from pipeline.records import Frame, RefusedError
 
 # Bytes read so far and bytes in all, as the files lie on the disk.
@@ -25,7 +34,7 @@ _CHUNK_BYTES = 1 << 18
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # What lies beside recordings in a folder and is none.
-_BESIDE = {".md", ".txt", ".pdf"}
+_BESIDE = {".md", ".txt", ".pdf", MANIFEST_SUFFIX}
 
 
 class RecordingError(OperationError):
@@ -41,36 +50,41 @@ class EndOfRecording:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One file and the format it is in."""
+    """One file, the format it is in, and how many of its bytes count; `is_recorded` tells one with a manifest."""
 
     path: Path
     archive: Archive
     size_bytes: int
+    is_recorded: bool = False
 
 
 def read_recordings(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Frame | EndOfRecording]:
     """Return the frames of all files below `paths`, merged by the time at which they were received.
 
-    Behind the last frame of each file stands an `EndOfRecording`.
+    Behind the last frame of each recording stands an `EndOfRecording`.
 
-    A folder stands for the files in it, sorted, at any depth; hidden files and notes (`.md`, `.txt`, `.pdf`) are left
-    out. Frames of one file keep their order; between files the running maximum of `received_time` decides, then the
-    file's name, so the order of `paths` changes nothing.
+    A folder stands for the files in it, sorted, at any depth; hidden files, notes (`.md`, `.txt`, `.pdf`) and manifests
+    are left out. Frames of one file keep their order; between files the running maximum of `received_time` decides,
+    then the file's name, so the order of `paths` changes nothing.
 
     Raise `RecordingError` at once for what is no recording, and while reading for a damaged file.
     """
     recordings = find_recordings(paths)
     total = sum(recording.size_bytes for recording in recordings)
-    read: dict[int, int] = {}
+    read: dict[Path, int] = {}
+    days: dict[tuple[Path, str] | int, list[Recording]] = {}
+    for number, recording in enumerate(recordings):
+        path = recording.path.resolve()
+        days.setdefault((path.parent.parent, path.name) if recording.is_recorded else number, []).append(recording)
 
-    def count(number: int, size_bytes: int) -> None:
-        read[number] = size_bytes
+    def count(path: Path, size_bytes: int) -> None:
+        read[path] = size_bytes
         if progress is not None:
             progress(sum(read.values()), total)
 
     streams = [
-        _keyed(recording, number, lambda size_bytes, number=number: count(number, size_bytes))  # type: ignore[misc]
-        for number, recording in enumerate(recordings)
+        _keyed(sorted(series, key=lambda recording: recording.path.resolve()), number, count)
+        for number, series in enumerate(days.values())
     ]
     return (item for _, _, item in heapq.merge(*streams, key=lambda keyed: keyed[:2]))
 
@@ -97,7 +111,9 @@ def _files(path: Path) -> list[Path]:
 
 def _recording(path: Path) -> Recording:
     head = b""
-    for chunk in _chunks(path, lambda _: None):
+    manifest = read_manifest(path)
+    size_bytes = path.stat().st_size if manifest is None else manifest.bytes
+    for chunk in _chunks(path, size_bytes):
         head += chunk
         if len(head) >= _HEAD_BYTES:
             break
@@ -106,33 +122,53 @@ def _recording(path: Path) -> Recording:
         raise RecordingError(f"{path}: is empty")
     for archive in all_archives().values():
         if archive.recognise(path, head):
-            return Recording(path, archive, path.stat().st_size)
+            return Recording(path, archive, size_bytes, manifest is not None)
     known = ", ".join(sorted(all_archives()))
     hint = "; messages without frames go through `liquidations map`" if head.lstrip().startswith(b"{") else ""
     raise RecordingError(f"{path}: is no recording; known formats, plain, gzip or zstd, are {known}{hint}")
 
 
 def _keyed(
-    recording: Recording, number: int, count: Callable[[int], None]
+    series: Sequence[Recording], number: int, count: Callable[[Path, int], None]
 ) -> Iterator[tuple[int, int, Frame | EndOfRecording]]:
     latest = 0
     connections: set[tuple[str, str, str]] = set()
-    try:
-        for frame in recording.archive.frames(recording.path, _chunks(recording.path, count)):
-            latest = max(latest, frame.received_time)
-            connections.add((frame.exchange, frame.channel, frame.connection))
-            yield latest, number, frame
-    except RefusedError as refusal:
-        raise RecordingError(f"{recording.path}: {refusal}") from refusal
+    for recording in series:
+        path = recording.path
+        try:
+            chunks = _chunks(path, recording.size_bytes, partial(count, path))
+            for frame in recording.archive.frames(path, chunks):
+                latest = max(latest, frame.received_time)
+                connections.add((frame.exchange, frame.channel, frame.connection))
+                yield latest, number, frame
+        except RefusedError as refusal:
+            raise RecordingError(f"{path}: {refusal}") from refusal
     yield latest, number, EndOfRecording(frozenset(connections))
 
 
-def _chunks(path: Path, count: Callable[[int], None]) -> Iterator[bytes]:
-    """Return the uncompressed bytes of a file; its own first bytes tell how it is packed."""
+class _Beginning(RawIOBase):
+    """The first `size_bytes` of a file."""
+
+    def __init__(self, file: IO[bytes], size_bytes: int) -> None:
+        super().__init__()
+        self._file = file
+        self._size_bytes = size_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size_bytes - self._file.tell())
+        return self._file.read(left if size < 0 else min(size, left))
+
+
+def _chunks(path: Path, size_bytes: int, count: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
+    """Return the uncompressed bytes of a file's first `size_bytes`; its own first bytes tell how it is packed."""
     try:
-        with path.open("rb") as file:
-            magic = file.read(len(_ZSTD_MAGIC))
-            file.seek(0)
+        with path.open("rb") as whole:
+            magic = whole.read(len(_ZSTD_MAGIC))
+            whole.seek(0)
+            file = _Beginning(whole, size_bytes)
             if magic.startswith(_GZIP_MAGIC):
                 chunks = _gzip(file)
             elif magic == _ZSTD_MAGIC:
@@ -140,7 +176,7 @@ def _chunks(path: Path, count: Callable[[int], None]) -> Iterator[bytes]:
             else:
                 chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
             for chunk in chunks:
-                count(file.tell())
+                count(whole.tell())
                 yield chunk
     except (BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise RecordingError(f"{path}: is damaged: {error}") from error
@@ -148,12 +184,12 @@ def _chunks(path: Path, count: Callable[[int], None]) -> Iterator[bytes]:
         raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _gzip(file: IO[bytes]) -> Iterator[bytes]:
+def _gzip(file: _Beginning) -> Iterator[bytes]:
     with GzipFile(fileobj=file) as unpacked:
         yield from iter(lambda: unpacked.read(_CHUNK_BYTES), b"")
 
 
-def _zstd(file: IO[bytes]) -> Iterator[bytes]:
+def _zstd(file: _Beginning) -> Iterator[bytes]:
     # Frame by frame: the library's stream reader takes a file that is cut short for one that has ended.
     packed = file.read(_CHUNK_BYTES)
     while packed:
