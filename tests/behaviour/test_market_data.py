@@ -125,7 +125,8 @@ def test_every_market_channel_brings_what_was_subscribed_to(ports, exchange, nam
         return
     candles = [one for one in found if isinstance(one, Candle)]
     assert candles == found
-    assert {True, False} == {one.closed for one in candles}
+    # A minute of the wall clock may end while we listen, or not.
+    assert False in {one.closed for one in candles}
     traded = [one for one in candles if one.volume_micros]
     assert traded
     for one in traded:
