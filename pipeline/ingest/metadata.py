@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from random import Random
 from typing import Final
 
@@ -140,15 +139,17 @@ class ContractList:
         if self._is_first:
             _log.info("contracts_known", exchange=self._exchange, contracts=len(self._known))
         else:
-            for line, symbols in (("listed", new), ("contract_changed", changed)):
-                self._tell(line, [one.symbol for one in symbols])
-            self._tell("delisted", gone)
+            if new:
+                _log.info("contracts_listed", **self._facts([one.symbol for one in new]))
+            if changed:
+                _log.info("contracts_changed", **self._facts([one.symbol for one in changed]))
+            if gone:
+                _log.info("contracts_delisted", **self._facts(gone))
         self._is_first = False
         self._know(dict(self._known))
 
-    def _tell(self, line: str, symbols: list[str]) -> None:
-        if symbols:
-            _log.info(line, exchange=self._exchange, count=len(symbols), symbols=list(islice(symbols, _SHOWN)))
+    def _facts(self, symbols: list[str]) -> dict[str, object]:
+        return {"exchange": self._exchange, "count": len(symbols), "symbols": symbols[:_SHOWN]}
 
     async def _fetch(self) -> tuple[dict[str, Instrument], str | None]:
         """Return the contracts of all pages that could be read, and why the list is not whole, if so."""

@@ -32,7 +32,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from pipeline.codec import Codec
 from pipeline.ingest.publisher import Publisher
-from pipeline.ingest.spool import Entry, Group, Place, Spool, SpoolFullError, sync
+from pipeline.ingest.spool import Entry, Group, Place, Spool, SpoolFullError, claim_spool, sync
 from pipeline.kafka_client import KafkaUnavailableError
 from pipeline.records import DeadLetter, Frame, identity
 from pipeline.settings import Settings
@@ -66,7 +66,8 @@ _OWN_CHANNELS = ("collector", "instruments")
 class Loss:
     """Frames that could not be kept, because the spool has no room.
 
-    `last_kept` is the receive time (µs) of the last data frame before them. `ended` is None while it goes on.
+    `last_kept` is the receive time (µs) of the last data frame before them. `ended` is that of the last frame that was
+    taken before there was room again, None while it goes on.
     """
 
     last_kept: int
@@ -108,8 +109,9 @@ class SpoolingPublisher(Publisher):
     """Publish records, and keep them in `spool` while Kafka is away.
 
     A call of `frame` begins a group, and what is published until the next one belongs to it: all of a group is kept, or
-    nothing. `hear` must be called often, which `run` does. `on_loss` hears when frames begin to be lost and when that
-    is over; it must not publish by itself. Only `flush` and `close` wait for Kafka.
+    nothing. `hear` must be called often, which `run` does. `on_loss` is told, by either of them, when frames begin to
+    be lost and when that is over; frames of the channels `collector` and `instruments`, which it may publish, still
+    find room then for a while. Only `flush` and `close` wait for Kafka.
     """
 
     def __init__(
@@ -121,8 +123,14 @@ class SpoolingPublisher(Publisher):
         linger_ms: int = 5,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        endless = {"message.timeout.ms": 0, "message.max.bytes": _MOST_RECORD_BYTES, "reconnect.backoff.max.ms": 2_000}
+        endless = {
+            "message.timeout.ms": 0,
+            "message.max.bytes": _MOST_RECORD_BYTES,
+            "reconnect.backoff.max.ms": 2_000,
+            "error_cb": _note,
+        }
         super().__init__(settings, codec, linger_ms, endless)
+        # Their order is part of the spool's format.
         self._topics = (self._frames, self._events, self._dead_letters)
         self._indices = {topic: index for index, topic in enumerate(self._topics)}
         self._spool = spool
@@ -146,6 +154,7 @@ class SpoolingPublisher(Publisher):
         self._last_kept = 0  # receive time (us) of a data frame
         self._losing_since_s: float | None = None
         self._lost_in_this = 0
+        self._losses: list[Loss] = []  # not yet told of
         self._way_since_s = now_s()
         self._synced_s = self._reported_s = now_s()
         self.lost_frames = 0
@@ -181,13 +190,13 @@ class SpoolingPublisher(Publisher):
 
     def frame(self, frame: Frame) -> None:
         """Publish a frame as it came, and begin its group."""
+        if self._way == "direct" and (self._unconfirmed >= _MOST_RECORDS or self._unconfirmed_bytes >= _MOST_BYTES):
+            self._turn()
         self._end_group()
         self._number += 1
         self._group_time = frame.received_time
         self._group_is_ours = frame.channel in _OWN_CHANNELS
         if self._way == "direct":
-            if self._unconfirmed >= _MOST_RECORDS or self._unconfirmed_bytes >= _MOST_BYTES:
-                self.hear()
             self._begin_group_of_batch()
         super().frame(frame)
 
@@ -197,11 +206,13 @@ class SpoolingPublisher(Publisher):
         Raise `KafkaUnavailableError` if Kafka refuses records for good, for another reason than their size.
         """
         self._turn()
+        self._tell_losses()
 
     async def run(self) -> None:
         """Call `hear` for ever, and have the disk written every second."""
         while True:
             busy = self._turn()
+            self._tell_losses()
             now_s = self._now_s()
             if now_s - self._synced_s >= _SYNC_S:
                 self._synced_s = now_s
@@ -220,6 +231,7 @@ class SpoolingPublisher(Publisher):
             if not self._turn():
                 self._producer.poll(_LOOK_S)
         self._end_group()
+        self._tell_losses()
         if not self._save_unconfirmed():
             raise KafkaUnavailableError(
                 f"{self._bootstrap_servers} did not confirm {self._unconfirmed} records within {timeout_s:g} s, and the"
@@ -259,7 +271,7 @@ class SpoolingPublisher(Publisher):
             busy = self._drain()
         if self._way != "direct" and self._all_saved and self._spool.flush():
             self._safe = max(self._safe, self._spooled_number)
-        if self._losing_since_s is not None and self._save_unconfirmed() and self._spool.regain():
+        if self._losing_since_s is not None and self._has_room():
             self._end_loss(self._losing_since_s)
         self._report(self._now_s())
         return busy
@@ -276,17 +288,20 @@ class SpoolingPublisher(Publisher):
             or self._unconfirmed_bytes >= _MOST_BYTES
         )
 
+    def _has_room(self) -> bool:
+        """Return whether data can be taken again: by Kafka, or by the spool once it has what is unconfirmed."""
+        return self._way == "direct" or (self._save_unconfirmed() and self._spool.regain())
+
     def _go(self, way: Way) -> None:
         now_s = self._now_s()
-        after_s = round(now_s - self._way_since_s, 1)
+        facts = {"spooled_bytes": self._spool.bytes, "after_s": round(now_s - self._way_since_s, 1)}
         if way == "spooling":
             oldest_s = round(now_s - self._batches[0].begun_s, 1)
-            _log.warning(
-                "kafka_away", unconfirmed=self._unconfirmed, oldest_s=oldest_s, spooled_bytes=self._spool.bytes
-            )
+            _log.warning("kafka_away", unconfirmed=self._unconfirmed, oldest_s=oldest_s, **facts)
+        elif way == "draining":
+            _log.info("kafka_back", **facts)
         else:
-            line = "kafka_back" if way == "draining" else "spool_drained"
-            _log.info(line, spooled_bytes=self._spool.bytes, after_s=after_s)
+            _log.info("spool_drained", **facts)
         self._way = way
         self._way_since_s = now_s
 
@@ -469,25 +484,41 @@ class SpoolingPublisher(Publisher):
             self._losing_since_s = self._now_s()
             self._lost_in_this = 0
             _log.error("spool_full", folder=str(self._spool.folder), reason=reason, bytes=self._spool.bytes)
-            self._on_loss(Loss(self._last_kept, None, 0))
+            self._losses.append(Loss(self._last_kept, None, 0))
 
     def _end_loss(self, since_s: float) -> None:
         self._losing_since_s = None
         seconds = round(self._now_s() - since_s, 1)
         _log.error("frames_lost", frames=self._lost_in_this, seconds=seconds, lost_in_all=self.lost_frames)
-        self._on_loss(Loss(self._last_kept, self._group_time, self._lost_in_this))
+        self._losses.append(Loss(self._last_kept, self._group_time, self._lost_in_this))
+
+    def _tell_losses(self) -> None:
+        # Between two frames and never within one, so that what is said of it stands at a place of its own.
+        losses, self._losses = self._losses, []
+        for loss in losses:
+            self._on_loss(loss)
 
     def _report(self, now_s: float) -> None:
         if now_s - self._reported_s >= _REPORT_S:
             self._reported_s = now_s
             if self._way != "direct":
                 _log.warning(
-                    "spool",
+                    "spool_in_use",
                     way=self._way,
                     bytes=self._spool.bytes,
                     unconfirmed=self._unconfirmed,
                     lost_frames=self.lost_frames,
                 )
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Return a spool for one process, with what earlier processes left for the same topics."""
+    return claim_spool(settings.spool_dir / (settings.topic_prefix or "topics"), settings.spool_bytes)
+
+
+def _note(error: KafkaError) -> None:
+    # Every attempt to connect ends here; that Kafka is away is said once, and each minute how much waits.
+    _log.debug("kafka_client", error=error.str())
 
 
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}

@@ -368,8 +368,8 @@ def test_all_pages_are_read_and_only_what_is_new_becomes_a_frame(logs):
 
     asyncio.run(run())
     assert [line["contracts"] for line in lines(logs, "contracts_known")] == [1_200]
-    assert [line["symbols"] for line in lines(logs, "listed")] == [["NEW"]]
-    assert [line["symbols"] for line in lines(logs, "delisted")] == [["S0", "S1", "S2"]]
+    assert [line["symbols"] for line in lines(logs, "contracts_listed")] == [["NEW"]]
+    assert [line["symbols"] for line in lines(logs, "contracts_delisted")] == [["S0", "S1", "S2"]]
 
 
 def test_a_changed_size_is_told(logs):
@@ -384,7 +384,7 @@ def test_a_changed_size_is_told(logs):
             assert learnt(server) == {"A": 1.0, "B": 0.1}
 
     asyncio.run(run())
-    assert [line["symbols"] for line in lines(logs, "contract_changed")] == [["B"]]
+    assert [line["symbols"] for line in lines(logs, "contracts_changed")] == [["B"]]
 
 
 @pytest.mark.parametrize("rubbish", [b"<html>", b"", b"{}", b"[1]", b"\xff\xfe", b'{"contracts": 5}'])
@@ -491,7 +491,7 @@ def test_an_unknown_symbol_brings_a_look_and_one_that_is_never_listed_ever_fewer
             task.cancel()
 
     asyncio.run(run())
-    assert [line["symbols"] for line in lines(logs, "listed")] == [["NEW"]]
+    assert [line["symbols"] for line in lines(logs, "contracts_listed")] == [["NEW"]]
 
 
 def test_the_list_is_fetched_again_after_its_time():

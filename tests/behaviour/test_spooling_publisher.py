@@ -324,9 +324,10 @@ def test_when_the_bound_is_reached_the_newest_are_lost_and_it_is_said(own_tansu,
         publish(publisher, 1)
         hear_until(publisher, lambda: publisher.way == "spooling")
         number = 2
-        while not publisher.losses:
+        while not publisher.lost_frames:
             publish(publisher, number, 2_000)
             number += 1
+        publisher.hear()
         (began,) = publisher.losses
         last_kept = began.last_kept // 1000 - BASE_MS
         for _ in range(10):
@@ -360,6 +361,57 @@ def test_when_the_bound_is_reached_the_newest_are_lost_and_it_is_said(own_tansu,
         assert [e.time - BASE_MS for e in part if getattr(e, "state", "") == "down"] == [last_kept + lost + 1]
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"only root may mount a small file system: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.parametrize("first", ["the disk", "kafka"])
+def test_a_full_disk_costs_the_newest_until_there_is_room_or_kafka_is_back(first, own_tansu, topic_prefix, small_disk):
+    address = own_tansu.bootstrap_servers
+    create_topics(settings_of(address, topic_prefix))
+    filler = small_disk / "filler"
+    with publishing(address, topic_prefix, small_disk / "spool") as publisher:
+        publish(publisher, 0)
+        hear_until(publisher, is_through(publisher))
+        own_tansu._child.send_signal(signal.SIGSTOP)
+        filler.write_bytes(b"x" * 3_500_000)
+        publish(publisher, 1)
+        hear_until(publisher, lambda: publisher.way == "spooling")
+        number = 2
+        while publisher.lost_frames < 10:
+            publish(publisher, number, 1_000)
+            number += 1
+        publisher.hear()
+        assert [loss.ended for loss in publisher.losses] == [None]
+        again = number
+        if first == "the disk":
+            filler.unlink()
+            hear_until(publisher, lambda: len(publisher.losses) == 2)
+            for number in range(again, again + 50):
+                publish(publisher, number)
+        own_tansu._child.send_signal(signal.SIGCONT)
+        hear_until(publisher, is_through(publisher))
+        assert len(publisher.losses) == 2
+        if first == "kafka":
+            # The disk is as full as before, and nobody minds.
+            for number in range(again, again + 50):
+                publish(publisher, number)
+        publisher.close()
+        lost = publisher.lost_frames
+    sent = numbers(address, topic_prefix)
+    assert sent == [*range(again - lost), *range(again, again + 50)]
+
+
 def frames_of(address, prefix, channel):
     return [one for part in read(address, prefix, FRAMES).values() for one in part if one.channel == channel]
 
@@ -391,9 +443,8 @@ def test_a_list_of_contracts_of_several_megabytes_goes_through(broker, topic_pre
     assert [one.payload for one in found] == [payload]
 
 
-def test_a_refusal_for_good_is_raised_and_what_was_refused_is_kept(own_tansu, topic_prefix, tmp_path):
-    address = own_tansu.bootstrap_servers
-    with publishing(address, topic_prefix, tmp_path / "spool", spool_dir=tmp_path) as publisher:
+def test_a_refusal_for_good_is_raised_and_what_was_refused_is_kept(kafka, topic_prefix, tmp_path):
+    with publishing(kafka, topic_prefix, tmp_path / "spool") as publisher:
         # There are no topics.
         publish(publisher, 0)
         with pytest.raises(KafkaUnavailableError, match="refused a record"):
