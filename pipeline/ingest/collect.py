@@ -23,8 +23,7 @@ from pipeline.ingest.intake import Intake, Published
 from pipeline.ingest.limiter import HostLimits
 from pipeline.ingest.progress import Progress
 from pipeline.ingest.rest import Rest, Route, open_session
-from pipeline.ingest.spool import claim_spool
-from pipeline.ingest.spooling_publisher import Loss, SpoolingPublisher
+from pipeline.ingest.spooling_publisher import Loss, SpoolingPublisher, open_spool
 from pipeline.settings import Settings
 
 _log = structlog.get_logger()
@@ -86,8 +85,7 @@ async def collect(
                 collector.regain(intake.now_ms())
 
     chance = random or Random()  # noqa: S311 - spreads attempts in time, keeps no secret
-    spool = claim_spool(settings.spool_dir, settings.spool_bytes)
-    publisher = SpoolingPublisher(settings, codec, spool, on_loss)
+    publisher = SpoolingPublisher(settings, codec, open_spool(settings), on_loss)
     intake = Intake(Published(publisher, Mapping({}), observe))
     limits = HostLimits()
     try:
