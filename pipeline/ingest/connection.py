@@ -70,8 +70,8 @@ class Connection:
     """Keep one connection and the subscriptions on it.
 
     `name` is what its frames say. `changed()` is called when topics were confirmed, when the connection stalls or
-    wakes, and when it has ended; `ready`, `retiring` and `ended` are set once each: all topics confirmed, soon to be
-    replaced, over.
+    wakes, and when it has ended; `ready`, `retiring` and `ended` are set once each: all topics confirmed or refused
+    for themselves, soon to be replaced, over.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Connection:
     @property
     def confirmed_ms(self) -> int:
         """Return since when all that is confirmed by now has been confirmed."""
-        return max(self.awake_ms, *self.confirmed.values())
+        return max((self.awake_ms, *self.confirmed.values()))
 
     def add(self, topics: Iterable[Topic]) -> None:
         """Subscribe to more."""
@@ -187,10 +187,12 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            # What is covered ends here, not after the goodbyes.
-            self._end(reason)
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-            await socket.close()
+            try:
+                # What is covered ends here, not after the goodbyes.
+                self._end(reason)
+                results = await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                await socket.close()
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -275,8 +277,8 @@ class Connection:
         self._wake.set()
 
     def _see(self) -> None:
-        """Look whether all is confirmed, and tell."""
-        if self.is_complete and not self.ready.is_set():
+        """Look whether all is answered, and tell."""
+        if self._subscribing.is_settled and not self.ready.is_set():
             self._log("subscriptions_confirmed", topics=len(self.confirmed))
             self.ready.set()
         self._changed()
@@ -288,6 +290,9 @@ class Connection:
         retire_s = None if self._age_s is None else now_s + self._age_s
         ping_s, own_ping_s = now_s, now_s + channel.ping_every_s
         reason = await self._send(socket, self._conversation.open())
+        if self.is_complete:
+            # There was nothing to ask for.
+            self._see()
         while not reason and not self._goodbye:
             self._wake.clear()
             now_s = self._now_s()

@@ -7,11 +7,17 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import structlog
+
 from pipeline.feeds import Mapping
 from pipeline.feeds.feed import Mapped
 from pipeline.ingest.spooling_publisher import SpoolingPublisher
 from pipeline.records import DeadLetter, Frame, Heartbeat
 
+_log = structlog.get_logger()
+
+# The clock of a computer is corrected now and then; by more than this somebody should know.
+_BACK_US: Final = 1_000_000
 _LOOK_AGAIN_S: Final = 0.01
 # Below what makes the publisher turn to the disk at once.
 _MOST_WAITING: Final = 40_000
@@ -59,6 +65,7 @@ class Intake:
         self._outlet = outlet
         self._now_ns = now_ns
         self._last_us = 0
+        self._is_back = False
         # Bound once: they are called for every message.
         self._take = outlet.take
         self.leave = outlet.leave
@@ -95,6 +102,9 @@ class Intake:
         """
         received_us = self._now_ns() // 1000
         if received_us <= self._last_us:
+            if received_us < self._last_us - _BACK_US and not self._is_back:
+                self._is_back = True
+                _log.warning("clock_went_back", seconds=round((self._last_us - received_us) / 1e6, 3))
             received_us = self._last_us + 1
         self._last_us = received_us
         frame = Frame(

@@ -27,7 +27,7 @@ class Shard:
     """Keep a connection for `topics`.
 
     A connection that is lost is followed by another after a wait that grows. One that gets old, or that the exchange
-    will close, is closed when its successor is confirmed on all topics and it has itself received all up to then.
+    will close, is closed when its successor is confirmed on all its topics and it has itself received all up to then.
     """
 
     def __init__(
@@ -119,6 +119,14 @@ class Shard:
                 self._successor = None
                 if held.ended.is_set():
                     return successor
+                await self._wait(successor, held.ended)
+                if held.ended.is_set():
+                    return held
+                continue
+            if not held.ended.is_set() and not successor.confirmed.keys() >= held.confirmed.keys():
+                # Refused what the old one has. Another attempt may do better.
+                successor.close("worse than the one before")
+                await successor.ended.wait()
                 await self._wait(successor, held.ended)
                 if held.ended.is_set():
                     return held

@@ -23,6 +23,8 @@ class _Open:
     # Since the last answer.
     unanswered: int = 0
     is_refused: bool = False
+    # Refused for itself at least once.
+    is_settled: bool = False
     # Asked for together with others; and to be asked for alone.
     is_shared: bool = False
     alone: bool = False
@@ -49,7 +51,12 @@ class Subscribing:
     @property
     def is_complete(self) -> bool:
         """Tell whether all topics are confirmed."""
-        return not self._open and bool(self._topics)
+        return not self._open
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether all topics are confirmed or were refused for themselves: nothing new is to be expected soon."""
+        return all(open_.is_settled for open_ in self._open.values())
 
     @property
     def next_s(self) -> float:
@@ -109,6 +116,7 @@ class Subscribing:
             open_.tries = 0
             open_.again_s = now_s
             return False
+        open_.is_settled = True
         longest_s = max(_LONGEST_S, self._refused_again_s)
         open_.again_s = now_s + min(self._refused_again_s * 2 ** (open_.tries - 1), longest_s)
         return True

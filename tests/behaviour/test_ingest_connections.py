@@ -646,3 +646,52 @@ def test_another_address_and_a_proxy_are_used_where_they_are_set():
 
     asyncio.run(scenario())
     assert len(asked) >= 1
+
+
+def test_a_topic_that_is_refused_for_good_does_not_keep_an_old_connection():
+    async def scenario():
+        async with rig(per_symbol=True, limits={"connection_age_s": 0.5}, settings={"refused_again_s": 60}) as one:
+            one.exchange.refused.add("t.B")
+            one.collector.know(contracts("A", "B"))
+            await one.until(lambda: one.exchange.opened == 3)
+            await one.proof()
+        return one
+
+    one = asyncio.run(scenario())
+    assert len(one.kept.covered()) == 1
+    assert one.listening.counts.lost == 0
+
+
+def test_a_successor_with_less_does_not_take_over():
+    async def scenario():
+        async with rig(per_symbol=True, limits={"connection_age_s": 0.5}, settings={"refused_again_s": 60}) as one:
+            one.collector.know(contracts("A", "B"))
+            await one.until(lambda: one.listening.confirmed == 2)
+            one.exchange.refused.add("t.B")
+            await one.until(lambda: one.exchange.opened >= 4)
+            first = one.exchange.sockets[0]
+            assert sorted(first.topics) == ["t.A", "t.B"]
+            one.exchange.refused.clear()
+            await one.until(lambda: first not in one.exchange.sockets)
+            await one.proof()
+        return one
+
+    one = asyncio.run(scenario())
+    assert len(one.kept.covered()) == 1
+    said = [(said.symbol, said.state) for said in one.kept.statements(Subscription)]
+    assert said == [(symbol, state) for state in ("down", "up", "down") for symbol in "AB"]
+
+
+def test_a_connection_whose_contracts_are_all_gone_covers_nothing_and_can_be_used_again():
+    async def scenario():
+        async with rig(per_symbol=True, limits={"connection_age_s": 0.5}) as one:
+            one.collector.know(contracts("A"))
+            await one.until_up()
+            one.collector.know({})
+            await one.until(lambda: not one.listening.is_up)
+            await one.until(lambda: one.exchange.opened >= 3)
+            one.collector.know(contracts("B"))
+            await one.until_up()
+            await one.until(lambda: len(one.exchange.sockets) == 1)
+
+    asyncio.run(scenario())
