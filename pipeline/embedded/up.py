@@ -7,6 +7,8 @@ their own, and so are the simulated exchanges if they are asked for.
   exchange. After six deaths within ten minutes the whole ends with one line.
 - The broker keeps the log in memory, and the sink shares this process: if one of them ends, the whole ends.
 - When it is stopped, the parts end in the order of the data: nothing that was collected is left on the way.
+- The next start has a new log. It collects from the next full minute on if the last one was still at work in this one,
+  so that no bar is made twice from two halves.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ _GOODBYE_S = 20.0
 _DRAIN_S = 60.0
 _WORKER_GOODBYE_S = 3.0
 _SERVE_S = 30.0
+_MINUTE_S = 60
 
 Say = Callable[[str], None]
 
@@ -82,6 +85,7 @@ def run_up(settings: Settings, data: Path, ingest_words: Sequence[str], simulate
             run = _with_exchanges(run, found, exchanges, stop)
             if "--exchange" not in words:
                 words += [word for name in run.exchanges for word in ("--exchange", name)]
+        _let_the_minute_pass(run, stop, say)
         if not stop.is_set():
             ingest = _part(stack, "ingest", ["ingest", *words], logs, run, _GOODBYE_S)
             parts.append(ingest)
@@ -138,6 +142,25 @@ def _with_exchanges(run: Settings, found: Path, exchanges: Supervised, stop: thr
     return run.model_copy(update={"exchanges": read_settings(found).exchanges})
 
 
+def _let_the_minute_pass(run: Settings, stop: threading.Event, say: Say) -> None:
+    """Wait for the next full minute if this one has events already."""
+    now_s = time.time()
+    begun_s = now_s - now_s % _MINUTE_S
+    client = connect(run.clickhouse_url)
+    try:
+        (found,) = _row(
+            client,
+            "SELECT count() FROM liquidations.events WHERE event_time >= fromUnixTimestamp64Milli({begun:Int64})"
+            " AND event_time <= now64() + INTERVAL 1 MINUTE",
+            {"begun": int(begun_s * 1000)},
+        )
+    finally:
+        client.close()
+    if found:
+        say(f"waiting {begun_s + _MINUTE_S - now_s:.0f} s for a full minute: this one was begun by an earlier run")
+        stop.wait(begun_s + _MINUTE_S - now_s)
+
+
 class _Watch:
     """Looks after the parts, and tells how it goes."""
 
@@ -191,9 +214,9 @@ class _Watch:
         )
 
 
-def _row(client: Client, sql: str) -> Sequence[Any]:
+def _row(client: Client, sql: str, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
     """Return the only row of an answer."""
-    (row,) = client.query(sql).result_rows
+    (row,) = client.query(sql, parameters=parameters).result_rows
     return row
 
 
