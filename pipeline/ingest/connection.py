@@ -177,7 +177,7 @@ class Connection:
         except (aiohttp.ClientError, OSError) as error:
             return f"cannot connect: {str(error) or type(error).__name__}"
         self._counts.opened += 1
-        self._log("connection_opened", url=self._line.url)
+        _log.info("connection_opened", **self._words(), url=self._line.url)
         self._begin()
         tasks = [asyncio.create_task(self._read(socket)), asyncio.create_task(self._keep(socket))]
         reason = "stopped"
@@ -212,13 +212,15 @@ class Connection:
         self._changed()
         self.ended.set()
         if self._goodbye:
-            self._log("connection_closed", reason=self._goodbye)
+            _log.info("connection_closed", **self._words(), reason=self._goodbye)
         elif reason == "stopped":
-            self._log("connection_closed", reason=reason)
+            _log.info("connection_closed", **self._words(), reason=reason)
         else:
             self._counts.lost += 1
-            event = "connection_failed" if self._opened_s is None else "connection_lost"
-            _log.warning(event, **self._words(), reason=reason)
+            if self._opened_s is None:
+                _log.warning("connection_failed", **self._words(), reason=reason)
+            else:
+                _log.warning("connection_lost", **self._words(), reason=reason)
         self._changed()
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
@@ -264,7 +266,7 @@ class Connection:
         if heard.confirmed or heard.refused:
             self._hear_answers(heard)
         if heard.closing:
-            self._log("connection_will_close", reason=heard.closing)
+            _log.info("connection_will_close", **self._words(), reason=heard.closing)
             self.retiring.set()
         return heard
 
@@ -279,7 +281,7 @@ class Connection:
     def _see(self) -> None:
         """Look whether all is answered, and tell."""
         if self._subscribing.is_settled and not self.ready.is_set():
-            self._log("subscriptions_confirmed", topics=len(self.confirmed))
+            _log.info("subscriptions_confirmed", **self._words(), topics=len(self.confirmed))
             self.ready.set()
         self._changed()
 
@@ -329,7 +331,10 @@ class Connection:
             self._changed()
             self.is_stalled = is_stalled
             self.awake_ms = self._intake.now_ms()
-            self._log("connection_stalled" if is_stalled else "connection_wakes")
+            if is_stalled:
+                _log.warning("connection_stalled", **self._words())
+            else:
+                _log.info("connection_awake", **self._words())
             self._changed()
         if self._liveness.is_dead(now_s):
             return f"nothing came for {self._line.channel.silence_s:g} s"
@@ -376,9 +381,6 @@ class Connection:
         if kind is WSMsgType.CLOSE:
             return f"closed by the exchange: {data} {words or ''}".strip()
         return "closed without a goodbye"
-
-    def _log(self, event: str, **words: object) -> None:
-        _log.info(event, **self._words(), **words)
 
     def _words(self) -> dict[str, object]:
         return {"exchange": self._line.exchange, "channel": self._line.channel.name, "connection": self.name}
