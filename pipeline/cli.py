@@ -28,6 +28,9 @@ _DATA = click.option(
     show_default=True,
     help="Folder of the embedded ClickHouse and of the logs.",
 )
+_DATABASE = click.option(
+    "--database", metavar="NAME", help="Fill the database NAME (tables in NAME_data) instead of `liquidations`."
+)
 _INSTRUMENTS = click.option(
     "--instruments",
     type=click.File("rb"),
@@ -72,6 +75,7 @@ def demo(settings: Settings, data: Path, seed: int, hours: float) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the totals as one JSON object, and nothing else.")
 @click.option("--bootstrap-servers", help="Use this Kafka instead of the embedded broker.")
 @click.option("--clickhouse", "clickhouse_url", metavar="URL", help="Use this ClickHouse instead of the embedded one.")
+@_DATABASE
 @click.pass_obj
 def replay(
     settings: Settings,
@@ -81,6 +85,7 @@ def replay(
     as_json: bool,
     bootstrap_servers: str | None,
     clickhouse_url: str | None,
+    database: str | None,
 ) -> None:
     """Send recordings through the whole pipeline.
 
@@ -93,7 +98,8 @@ def replay(
 
     _quiet(settings)
     contracts = _read_instruments(instruments)
-    totals = run_replay(paths, contracts, settings, data, Servers(bootstrap_servers, clickhouse_url), show=not as_json)
+    servers = Servers(bootstrap_servers, clickhouse_url, database)
+    totals = run_replay(paths, contracts, settings, data, servers, show=not as_json)
     if as_json:
         click.echo(json.dumps(asdict(totals)))
 
@@ -243,15 +249,17 @@ def topics(settings: Settings) -> None:
 
 
 @commands.command()
+@_DATABASE
 @click.pass_obj
-def migrate(settings: Settings) -> None:
+def migrate(settings: Settings, database: str | None) -> None:
     """Bring ClickHouse's tables and views up to date."""
     from pipeline.warehouse.client import connect
+    from pipeline.warehouse.databases import Databases
     from pipeline.warehouse.migrate import migrate
 
     client = connect(settings.clickhouse_url, *_login(settings))
     try:
-        applied = migrate(client)
+        applied = migrate(client, databases=Databases(database or settings.clickhouse_database))
     finally:
         client.close()
     for migration in applied:

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     )
     clickhouse_user: str | None = Field(None, description="User for this command.")
     clickhouse_password: SecretStr | None = Field(None, description="Password for this command.")
+    clickhouse_database: str = Field(
+        "liquidations",
+        pattern=r"^[a-z][a-z0-9_]{0,47}$",
+        description="Database of the views; the tables are in NAME_data.",
+    )
 
     lateness_ms: int = Field(5_000, ge=0, description="How far the watermark must pass a bar's end to close it.")
     correction_ms: int = Field(600_000, ge=0, description="How long a closed bar takes late events.")

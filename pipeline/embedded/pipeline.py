@@ -30,6 +30,7 @@ from pipeline.records import Frame
 from pipeline.settings import Settings
 from pipeline.topics import EVENTS
 from pipeline.warehouse.client import connect
+from pipeline.warehouse.databases import Databases
 from pipeline.warehouse.lag import group_lag, sink_lag
 from pipeline.warehouse.migrate import migrate, status
 
@@ -64,10 +65,11 @@ Progress = Callable[[Snapshot], None]
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where to run: None for what is embedded."""
+    """Where to run: None for what is embedded. `database` is None for the one in the settings."""
 
     bootstrap_servers: str | None = None
     clickhouse_url: str | None = None
+    database: str | None = None
 
 
 def clickhouse_folder(data: Path) -> str:
@@ -126,6 +128,7 @@ def _settings_of_run(settings: Settings, data: Path, servers: Servers) -> Settin
     changes: dict[str, object] = {
         "topic_prefix": f"{settings.topic_prefix}replay-{token_hex(4)}-",
         "clickhouse_url": servers.clickhouse_url or clickhouse_folder(data),
+        "clickhouse_database": servers.database or settings.clickhouse_database,
         # Nobody waits for single rows here: larger blocks and transactions leave more time for the rest.
         "insert_interval_ms": max(settings.insert_interval_ms, _INSERT_INTERVAL_MS),
         "commit_interval_ms": max(settings.commit_interval_ms, _COMMIT_INTERVAL_MS),
@@ -140,11 +143,13 @@ def _settings_of_run(settings: Settings, data: Path, servers: Servers) -> Settin
 def _prepare_warehouse(run: Settings, *, embedded: bool) -> None:
     password = run.clickhouse_password
     client = connect(run.clickhouse_url, run.clickhouse_user, password.get_secret_value() if password else None)
+    databases = Databases(run.clickhouse_database)
     try:
         if embedded:
-            migrate(client)
-        elif status(client).pending:
-            raise PipelineError(f"{run.clickhouse_url} lacks tables: run `liquidations migrate` first")
+            migrate(client, databases=databases)
+        elif status(client, databases=databases).pending:
+            named = "" if databases == Databases() else f" --database {databases.name}"
+            raise PipelineError(f"{run.clickhouse_url} lacks tables: run `liquidations migrate{named}` first")
     finally:
         client.close()
 

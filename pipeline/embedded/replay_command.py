@@ -15,6 +15,7 @@ from pipeline.embedded.totals import Totals
 from pipeline.feeds.feed import Instruments
 from pipeline.ingest.recordings import read_recordings
 from pipeline.settings import Settings
+from pipeline.warehouse.databases import Databases
 
 _STAGES = {
     "starting": "starting broker, worker and sink",
@@ -40,7 +41,9 @@ def run_replay(
         nonlocal share
         share = read_bytes / max(1, total_bytes)
 
-    # Found before anything is started: a path that is no recording ends here.
+    # Found before anything is started: a path that is no recording ends here, and so does a wrong name.
+    if servers.database:
+        Databases(servers.database)
     items = read_recordings(paths, read)
     with Progress(
         TextColumn("{task.description}"),
@@ -91,6 +94,10 @@ def _print(totals: Totals, data: Path, servers: Servers, seconds: float) -> None
         f"; {seconds:.1f} s"
     )
     where = f"--clickhouse {servers.clickhouse_url}" if servers.clickhouse_url else f"--data {data}"
+    if servers.database:
+        where += f" --database {servers.database}"
     queries = [_LARGEST, _REFUSED] if totals.dead_letters else [_LARGEST]
+    if servers.database:
+        queries = [query.replace(" FROM ", f" FROM {servers.database}.") for query in queries]
     for query in queries:
         console.print(f'next: liquidations sql {where} "{query}"')

@@ -9,8 +9,9 @@ from typing import Any, Protocol, cast
 
 from pipeline.codec import HEADER_BYTES, Codec, container, frame_body, schema_id_of
 from pipeline.records import RefusedError
+from pipeline.warehouse.databases import Databases
 
-DATABASE = "liquidations_data"
+DATABASE = Databases().tables
 TABLES: Mapping[str, str] = {
     "liquidation": "events",
     "candle": "candles",
@@ -68,11 +69,12 @@ class Target:
     document: Mapping[str, Any]
     is_revised: bool
     is_everywhere: bool
+    database: str = DATABASE
 
     @property
     def entrance(self) -> str:
         """Return the full name of the table that takes the inserts: it keeps nothing and passes the rows on."""
-        return f"{DATABASE}.{self.table}_in"
+        return f"{self.database}.{self.table}_in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,8 @@ class Grouped:
     skipped: int
 
 
-def targets(codec: Codec) -> dict[bytes, Target | None]:
-    """Return, by the header of a framed record, where such records go; None: nowhere, by design."""
+def targets(codec: Codec, database: str = DATABASE) -> dict[bytes, Target | None]:
+    """Return, by the header of a framed record, where in `database` such records go; None: nowhere, by design."""
     found: dict[bytes, Target | None] = {}
     for schema_id, schema in codec.by_id.items():
         header = frame_body(schema_id, b"")
@@ -116,6 +118,7 @@ def targets(codec: Codec) -> dict[bytes, Target | None]:
                 document={**schema.document, "fields": fields},
                 is_revised=schema.name in REVISED,
                 is_everywhere=schema.name in IN_EVERY_PARTITION,
+                database=database,
             )
     return found
 

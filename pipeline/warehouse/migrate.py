@@ -21,10 +21,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from pipeline.locations import INFRA
 from pipeline.warehouse.client import WarehouseError, short_message
+from pipeline.warehouse.databases import Databases
 
 MIGRATIONS = INFRA / "clickhouse" / "migrations"
 SEPARATOR = "-- next statement"
 
+_USUAL = Databases()
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _RECORD = (
     "CREATE DATABASE IF NOT EXISTS liquidations_data COMMENT 'Tables as inserted; users read liquidations.'",
@@ -131,26 +133,26 @@ def pending(migrations: Sequence[Migration], applied: Sequence[Applied]) -> tupl
     return waiting
 
 
-def status(client: Client, folder: Path = MIGRATIONS) -> Status:
-    """Return what was applied and what waits, without changing anything."""
-    applied = _applied(client)
+def status(client: Client, folder: Path = MIGRATIONS, databases: Databases = _USUAL) -> Status:
+    """Return what was applied to `databases` and what waits, without changing anything."""
+    applied = _applied(client, databases)
     return Status(applied, pending(read_migrations(folder), applied))
 
 
-def migrate(client: Client, folder: Path = MIGRATIONS) -> list[Applied]:
-    """Apply what waits and return it; when nothing waits, change nothing and return an empty list."""
-    waiting = status(client, folder).pending
+def migrate(client: Client, folder: Path = MIGRATIONS, databases: Databases = _USUAL) -> list[Applied]:
+    """Apply what waits to `databases` and return it; when nothing waits, change nothing and return an empty list."""
+    waiting = status(client, folder, databases).pending
     if not waiting:
         return []
-    _command(client, _RECORD[0], "the database of the tables")
-    _command(client, _RECORD[1], "the record of migrations")
+    _command(client, databases.rewrite(_RECORD[0]), "the database of the tables")
+    _command(client, databases.rewrite(_RECORD[1]), "the record of migrations")
     done = []
     for migration in waiting:
         for number, statement in enumerate(migration.statements, start=1):
-            _command(client, statement, f"{migration.file_name}, statement {number}")
+            _command(client, databases.rewrite(statement), f"{migration.file_name}, statement {number}")
         entry = Applied(migration.version, migration.name, migration.sha256, datetime.now(UTC))
         client.insert(
-            "liquidations_data.migrations",
+            f"{databases.tables}.migrations",
             [[entry.version, entry.name, entry.sha256, entry.applied_time]],
             column_names=["version", "name", "sha256", "applied_time"],
             settings={"async_insert": 0},
@@ -159,14 +161,17 @@ def migrate(client: Client, folder: Path = MIGRATIONS) -> list[Applied]:
     return done
 
 
-def _applied(client: Client) -> tuple[Applied, ...]:
+def _applied(client: Client, databases: Databases) -> tuple[Applied, ...]:
     exists = client.query(
-        "SELECT count() FROM system.tables WHERE database = 'liquidations_data' AND name = 'migrations'"
+        "SELECT count() FROM system.tables WHERE database = {tables:String} AND name = 'migrations'",
+        parameters={"tables": databases.tables},
     ).result_rows[0][0]
     if not exists:
         return ()
     rows = client.query(
-        "SELECT version, name, sha256, applied_time FROM liquidations_data.migrations FINAL ORDER BY version"
+        databases.rewrite(
+            "SELECT version, name, sha256, applied_time FROM liquidations_data.migrations FINAL ORDER BY version"
+        )
     ).result_rows
     return tuple(
         Applied(version, name, sha256.decode() if isinstance(sha256, bytes) else sha256, applied_time)

@@ -30,6 +30,7 @@ from pipeline.kafka_client import KafkaUnavailableError, consumer_config
 from pipeline.settings import Settings
 from pipeline.topics import DEAD_LETTERS, SINK_TOPICS, topic_name
 from pipeline.warehouse.client import connect
+from pipeline.warehouse.databases import Databases
 from pipeline.warehouse.dead_letters import DeadLetterPublisher, dead_letter_of
 from pipeline.warehouse.failures import AwayError
 from pipeline.warehouse.grouping import Block, Refusal, group, offset_of, place_of, targets
@@ -93,7 +94,7 @@ class _Sink:
         self._codec = codec
         self._client = client
         self._observe = observe
-        self._targets = targets(codec)
+        self._targets = targets(codec, Databases(settings.clickhouse_database).tables)
         self._dead_letters_topic = topic_name(DEAD_LETTERS, settings.topic_prefix)
         self._interval_s = settings.insert_interval_ms / 1000
         self._counts = SinkCounts()
