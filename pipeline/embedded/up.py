@@ -7,7 +7,7 @@ their own, and so are the simulated exchanges if they are asked for.
   exchange. After six deaths within ten minutes the whole ends with one line.
 - The broker keeps the log in memory, and the sink shares this process: if one of them ends, the whole ends.
 - When it is stopped, the parts end in the order of the data: nothing that was collected is left on the way.
-- The next start has a new log. It collects from the next full minute on if the last one was still at work in this one,
+- The next start has a new log. It collects from the next minute on if the last one was still at work in this one,
   so that no bar is made twice from two halves.
 """
 
@@ -49,6 +49,8 @@ _DRAIN_S = 60.0
 _WORKER_GOODBYE_S = 3.0
 _SERVE_S = 30.0
 _MINUTE_S = 60
+# By then the exchanges have sent what happened in the minute before.
+_PUSHES_S = 2
 
 Say = Callable[[str], None]
 
@@ -143,7 +145,7 @@ def _with_exchanges(run: Settings, found: Path, exchanges: Supervised, stop: thr
 
 
 def _let_the_minute_pass(run: Settings, stop: threading.Event, say: Say) -> None:
-    """Wait for the next full minute if this one has events already."""
+    """Wait for the next minute if this one has events already."""
     now_s = time.time()
     begun_s = now_s - now_s % _MINUTE_S
     client = connect(run.clickhouse_url)
@@ -157,8 +159,9 @@ def _let_the_minute_pass(run: Settings, stop: threading.Event, say: Say) -> None
     finally:
         client.close()
     if found:
-        say(f"waiting {begun_s + _MINUTE_S - now_s:.0f} s for a full minute: this one was begun by an earlier run")
-        stop.wait(begun_s + _MINUTE_S - now_s)
+        wait_s = begun_s + _MINUTE_S + _PUSHES_S - now_s
+        say(f"waiting {wait_s:.0f} s for a new minute: this one was begun by an earlier run")
+        stop.wait(wait_s)
 
 
 class _Watch:
