@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     clickhouse_database: str = Field(
         "liquidations",
         pattern=r"^[a-z][a-z0-9_]{0,47}$",
-        description="Database of the views; the tables are in NAME_data.",
+        description="Database of the views, tables in NAME_data; `demo` and `up` keep to the usual one.",
     )
 
     lateness_ms: int = Field(5_000, ge=0, description="How far the watermark must pass a bar's end to close it.")

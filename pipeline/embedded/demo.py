@@ -17,12 +17,13 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.embedded.findings import WIDTH, findings
-from pipeline.embedded.pipeline import Snapshot, clickhouse_folder, run_pipeline
+from pipeline.embedded.pipeline import Servers, Snapshot, clickhouse_folder, run_pipeline
 from pipeline.embedded.simulator import START_MS, instruments, simulate
 from pipeline.embedded.totals import Totals
 from pipeline.errors import OperationError
 from pipeline.settings import Settings
 from pipeline.warehouse.client import connect
+from pipeline.warehouse.databases import USUAL
 
 _HOUR_US = 3_600_000_000
 _NOTE = "demo.json"
@@ -54,7 +55,8 @@ def run_demo(settings: Settings, data: Path, seed: int, hours: float, console: C
     began_s = time.monotonic()
     _say(console, f"{hours:g} hours of a simulated market on Binance, Bybit and OKX, seed {seed}:")
     with _shown(hours, console) as progress:
-        totals = run_pipeline(simulate(seed, hours), known, settings, data, progress)
+        servers = Servers(database=USUAL)
+        totals = run_pipeline(simulate(seed, hours), known, settings, data, progress, servers)
     _say(
         console,
         f"{totals.frames:,} frames became {totals.events:,} liquidations in {totals.bars:,} one-minute bars, "

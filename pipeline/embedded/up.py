@@ -38,6 +38,7 @@ from pipeline.kafka_client import KafkaUnavailableError
 from pipeline.settings import Settings, read_settings
 from pipeline.topics import EVENTS
 from pipeline.warehouse.client import connect
+from pipeline.warehouse.databases import USUAL
 from pipeline.warehouse.lag import group_lag, sink_lag
 from pipeline.warehouse.migrate import migrate
 
@@ -103,6 +104,8 @@ def _settings(settings: Settings, data: Path) -> Settings:
     return settings.model_copy(
         update={
             "clickhouse_url": clickhouse_folder(data),
+            # What is said here of the rows is read from there.
+            "clickhouse_database": USUAL,
             "partitions": min(settings.partitions, EMBEDDED_PARTITIONS),
             "commit_interval_ms": max(settings.commit_interval_ms, _COMMIT_INTERVAL_MS),
             "spool_dir": data / "spool",
