@@ -24,10 +24,12 @@ from pipeline.ingest.limiter import HostLimits
 from pipeline.ingest.progress import Progress
 from pipeline.ingest.rest import Rest, Route, open_session
 from pipeline.ingest.spooling_publisher import Loss, SpoolingPublisher, open_spool
+from pipeline.ingest.topic_admin import BrokerUnreachableError, check_topics
 from pipeline.settings import Settings
 
 _log = structlog.get_logger()
 
+_BROKER_S: Final = 5.0
 _BEAT_S: Final = 1.0
 # Pings go out at whole seconds of the loop's clock. Their pongs are here by then, from most places of the world.
 _BEAT_AFTER_PINGS_S: Final = 0.3
@@ -48,7 +50,14 @@ def live_exchanges(names: Sequence[str] = ()) -> dict[str, Live]:
 
 
 def run_ingest(settings: Settings, codec: Codec, lives: dict[str, Live], choice: Choice) -> None:
-    """Collect until SIGTERM or SIGINT, then say what is no longer covered, and have it all confirmed."""
+    """Collect until SIGTERM or SIGINT, then say what is no longer covered, and have it all confirmed.
+
+    Raise `TopicMismatchError` where the topics are not as they should be. Without a broker it begins all the same.
+    """
+    try:
+        check_topics(settings, _BROKER_S)
+    except BrokerUnreachableError as error:
+        _log.warning("broker_unreachable", error=str(error))
     try:
         asyncio.run(_until_told(settings, codec, lives, choice))
     except* OperationError as group:

@@ -65,6 +65,24 @@ def create_topics(settings: Settings, timeout_s: float = _TIMEOUT_S) -> TopicsRe
     )
 
 
+def check_topics(settings: Settings, timeout_s: float = _TIMEOUT_S) -> None:
+    """Raise `TopicMismatchError` if a topic is missing or has another number of partitions, and change nothing.
+
+    Whoever writes to a topic that is missing may have the broker make it, with partitions and settings of its own.
+    Raise `BrokerUnreachableError` if no broker answers.
+    """
+    admin = AdminClient(client_config(settings, "admin"))
+    wanted = {topic_name(topic, settings.topic_prefix): topic for topic in TOPICS}
+    try:
+        found = admin.list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise _unreachable(settings.bootstrap_servers, timeout_s) from error
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise TopicMismatchError(f"the broker has no topic {', '.join(missing)}: run `liquidations topics` first")
+    _refuse_other_partitions(wanted, {name: len(found[name].partitions) for name in wanted}, settings)
+
+
 def delete_topics(settings: Settings, timeout_s: float = _TIMEOUT_S) -> tuple[str, ...]:
     """Delete every topic of ours that is there and return their names. Raise as `create_topics` does."""
     admin = AdminClient(client_config(settings, "admin"))

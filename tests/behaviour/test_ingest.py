@@ -386,6 +386,41 @@ def test_an_exchange_without_a_live_feed_is_one_clear_line():
     assert done.stderr.count("\n") == 1
 
 
+def test_missing_topics_are_one_clear_line(tansu, topic_prefix, tmp_path):
+    done = liquidations(
+        "ingest",
+        "--exchange",
+        "okx",
+        LIQUIDATIONS_BOOTSTRAP_SERVERS=tansu,
+        LIQUIDATIONS_TOPIC_PREFIX=topic_prefix,
+        LIQUIDATIONS_SPOOL_DIR=str(tmp_path),
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "run `liquidations topics` first" in done.stderr
+
+
+@pytest.mark.kafka
+def test_without_a_broker_it_collects_onto_the_disk_and_publishes_later(own_kafka, topic_prefix, binance, tmp_path):
+    kafka = own_kafka()
+    ingest = Ingest(kafka.bootstrap_servers, topic_prefix, binance, tmp_path, spool_after_ms=300)
+    kafka.stop()
+    process = ingest.start()
+    wait_until(lambda: binance.sockets)
+    binance.send(30)
+    time.sleep(2.0)
+    process.kill()
+    process.wait()
+    kafka.start()
+    process = ingest.start()
+    wait_until(lambda: binance.sockets)
+    binance.send(30)
+    time.sleep(2.0)
+    process.terminate()
+    assert process.wait(60) == 0, ingest.log_path.read_text()
+    assert numbers_of(ingest.read()).keys() == {number for number, _, _ in binance.ledger}
+
+
 def test_a_collector_s_name_is_part_of_a_connection_s_name():
     done = liquidations("ingest", "--collector", "a/b")
     assert done.returncode == 2

@@ -8,7 +8,13 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 from conftest import wait_until
 
-from pipeline.ingest.topic_admin import BrokerUnreachableError, TopicMismatchError, create_topics, delete_topics
+from pipeline.ingest.topic_admin import (
+    BrokerUnreachableError,
+    TopicMismatchError,
+    check_topics,
+    create_topics,
+    delete_topics,
+)
 from pipeline.settings import Settings
 from pipeline.topics import DEAD_LETTERS, EVENTS, TOPICS, WORKER_STATE, topic_name
 
@@ -139,6 +145,16 @@ def test_only_the_topics_of_the_prefix_are_deleted(broker, topic_prefix):
     wait_until(lambda: topics_on(broker, mine.topic_prefix) == {})
     assert set(topics_on(broker, others.topic_prefix)) == names_of(others.topic_prefix)
     assert delete_topics(mine) == ()
+
+
+def test_a_check_names_what_is_missing_and_makes_nothing(broker, topic_prefix):
+    with pytest.raises(TopicMismatchError, match="run `liquidations topics` first"):
+        check_topics(settings_of(broker, topic_prefix))
+    assert topics_on(broker, topic_prefix) == {}
+    create_and_wait(broker, topic_prefix)
+    check_topics(settings_of(broker, topic_prefix))
+    with pytest.raises(TopicMismatchError, match="partitions"):
+        check_topics(settings_of(broker, topic_prefix, partitions=PARTITIONS + 1))
 
 
 def test_a_broker_that_is_not_there_is_one_line():
