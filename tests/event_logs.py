@@ -35,6 +35,7 @@ def liquidation(
     micros: int = 1_000_000,
     price: float = 2.0,
     completeness: str = "sampled",
+    time_kind: str = "exchange",
 ) -> Liquidation:
     exchange, symbol, asset, channel = contract
     return Liquidation(
@@ -52,7 +53,7 @@ def liquidation(
         quantity=1.0,
         notional_micros=micros,
         event_time=event_ms,
-        event_time_kind="exchange",
+        event_time_kind=time_kind,
         received_time=event_ms * 1000,
         completeness=completeness,
         source=Source(channel, "c", number, 0),
@@ -123,17 +124,27 @@ def batch(log: list[Record], first_offset: int) -> Batch:
     return Batch(rows, statements, first_offset + len(log) - 1)
 
 
-@st.composite
-def logs_with_silences(draw: st.DrawFn) -> list[Record]:
-    """Return a log of an hour and more in which busy channels go quiet, down, or on with another collector."""
+# Ten-second steps, channels that bring nothing, channels that are down, collectors.
+Stretch = tuple[int, frozenset[tuple[str, str]], frozenset[tuple[str, str]], tuple[str, ...]]
+stretches: st.SearchStrategy[list[Stretch]] = st.lists(
+    st.tuples(
+        st.sampled_from((1, 40, 90)),
+        st.frozensets(st.sampled_from(CHANNELS), max_size=2),
+        st.frozensets(st.sampled_from(CHANNELS), max_size=1),
+        st.sampled_from((("one",), ("one", "two"))),
+    ),
+    min_size=2,
+    max_size=5,
+)
+
+
+def log_of(found: list[Stretch]) -> list[Record]:
+    """Return a log in which busy channels go quiet, down, or on with another collector."""
     log: list[Record] = []
     now = BASE_MS
     number = 0
-    for _ in range(draw(st.integers(2, 5))):
-        quiet = draw(st.sets(st.sampled_from(CHANNELS), max_size=2))
-        down = draw(st.sets(st.sampled_from(CHANNELS), max_size=1))
-        collectors = draw(st.sampled_from((("one",), ("one", "two"))))
-        for _ in range(draw(st.sampled_from((1, 40, 90)))):
+    for steps, quiet, down, collectors in found:
+        for _ in range(steps):
             now += 10_000
             for channel in CHANNELS:
                 for collector in collectors:

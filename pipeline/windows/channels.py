@@ -33,16 +33,22 @@ class Slot:
 
 @dataclass(slots=True)
 class LastData:
-    """The last heartbeat of a channel that brought data: its time (ms), and what its minute was up to then.
+    """The last heartbeat of a channel that brought data, its time (ms), and what was settled since.
 
-    `settled` are the minutes that were said to be covered since, as spans from the first one's start to the last one's
-    end.
+    `alive_ms` and `frames` are what its minute was up to then, known once that is settled. `settled` are the minutes
+    that were said to be covered, as spans from the first one's start to the last one's end.
     """
 
     time: int = 0
     alive_ms: int = 0
     frames: int = 0
     settled: list[Span] = field(default_factory=list)
+
+    def hear(self, time: int) -> None:
+        """Take note of data."""
+        self.time = max(self.time, time)
+        if self.settled:
+            self.settled = []
 
 
 @dataclass(slots=True)
@@ -109,19 +115,15 @@ def hear(channel: Channel, heartbeat: Heartbeat, closed_before: int, behind_ms: 
     if slot is None:
         slot = channel.slots[place] = Slot()
     if up and before is not None and time - before[0] <= behind_ms and channel.silence is None:
-        begin = max(before[0], channel.resumed, closed_before)
-        if len(channel.collectors) == 1:
-            slot.alive_ms += max(0, time - begin)
-            _cover(channel, begin, time)
-        else:
-            others = [span for other, spans in channel.spans.items() if other != collector for span in spans]
-            for first, last in left(begin, time, others):
-                slot.alive_ms += last - first
-                _cover(channel, first, last)
-        _extend(channel, collector, before[0], time)
+        begin = max(before[0], channel.resumed)
+        others = [span for other, spans in channel.spans.items() if other != collector for span in spans]
+        for first, last in left(max(begin, closed_before), time, others):
+            slot.alive_ms += last - first
+            _cover(channel, first, last)
+        _extend(channel, collector, begin, time)
     if frames > 0:
         slot.frames[collector] = slot.frames.get(collector, 0) + frames
-        _keep_last_data(channel, max(time, channel.last_data.time))
+        channel.last_data.hear(time)
     return True
 
 
@@ -129,6 +131,12 @@ def alive_ms(channel: Channel | None, start: int) -> int:
     """Return how many milliseconds of the minute from `start` the channel was alive, as far as heard."""
     listening = None if channel is None else channel.minutes.get(start)
     return 0 if listening is None else listening.alive_ms
+
+
+def alive_until(channel: Channel, start: int, time: int) -> int:
+    """Return how many milliseconds of the minute from `start` the channel was alive before `time`."""
+    spans = [span for spans in channel.spans.values() for span in spans]
+    return min(alive_ms(channel, start), total_ms(spans, start, min(time, start + MINUTE_MS)))
 
 
 def contract_alive_ms(channel: Channel | None, contract: Contract | None, start: int) -> int:
@@ -175,18 +183,10 @@ def _cover(channel: Channel, begin: int, end: int) -> None:
 
 
 def _extend(channel: Channel, collector: str, begin: int, end: int) -> None:
+    if begin >= end:
+        return
     spans = channel.spans.setdefault(collector, [])
     if spans and spans[-1][1] >= begin:
         spans[-1] = (spans[-1][0], end)
     else:
         spans.append((begin, end))
-
-
-def _keep_last_data(channel: Channel, time: int) -> None:
-    last = channel.last_data
-    listening = channel.minutes.get(time - time % MINUTE_MS)
-    last.time = time
-    last.alive_ms = 0 if listening is None else listening.alive_ms
-    last.frames = 0 if listening is None else listening.frames
-    if last.settled:
-        last.settled = []

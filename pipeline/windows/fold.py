@@ -24,8 +24,8 @@ from pipeline.windows.subscriptions import Contract
 _COMPLETENESS_RANK: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 
 # The part of a liquidation that the fold reads: event_id, exchange, symbol, instrument, asset, position, price,
-# notional_micros, event_time, received_time, completeness, channel.
-LiquidationRow = tuple[bytes, str, str, str, str, str, float, int, int, int, str, str]
+# notional_micros, event_time, event_time_kind, received_time, completeness, channel.
+LiquidationRow = tuple[bytes, str, str, str, str, str, float, int, int, str, int, str, str]
 
 
 def liquidation_row(event: Liquidation) -> LiquidationRow:
@@ -40,6 +40,7 @@ def liquidation_row(event: Liquidation) -> LiquidationRow:
         event.price,
         event.notional_micros,
         event.event_time,
+        event.event_time_kind,
         event.received_time,
         event.completeness,
         event.source.channel,
@@ -94,6 +95,7 @@ def _fold_liquidations(state: PartitionState, rows: Iterable[LiquidationRow], pa
             price,
             micros,
             event_time,
+            time_kind,
             received,
             kind,
             channel,
@@ -115,7 +117,9 @@ def _fold_liquidations(state: PartitionState, rows: Iterable[LiquidationRow], pa
             minute = minutes.get(home)
             if minute is None:
                 minute = minutes[home] = Minute(closed=parameters.is_closed(home, watermark))
-        if event_id in minute.seen or (expired and _seen_anywhere(state, event_id)):
+        # Where the exchange gives no time, one event has another time, and minute, for each collector that saw it.
+        is_elsewhere = expired or time_kind == "received"
+        if event_id in minute.seen or (is_elsewhere and _seen_anywhere(state, event_id)):
             counts.duplicates += 1
             continue
         minute.seen.add(event_id)

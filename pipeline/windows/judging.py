@@ -6,7 +6,7 @@ A slot is judged once the watermark has passed it: then every channel that is up
 from __future__ import annotations
 
 from pipeline.records import Coverage, Silence
-from pipeline.windows.channels import Channel, Listening, alive_ms, contract_alive_ms
+from pipeline.windows.channels import Channel, Listening, alive_ms, alive_until, contract_alive_ms
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 from pipeline.windows.silence import SLOT_MS, ChannelKey, judge
 from pipeline.windows.state import PartitionState
@@ -73,7 +73,10 @@ def settle(state: PartitionState, key: ChannelKey, channel: Channel, start: int)
     _say(state, key, start, listening, revision=1)
     if not listening.alive_ms:
         return
-    settled = channel.last_data.settled
+    last = channel.last_data
+    if start == last.time - last.time % MINUTE_MS:
+        last.alive_ms, last.frames = alive_until(channel, start, last.time), listening.frames
+    settled = last.settled
     if settled and start - settled[-1][1] <= _JOINED_MS:
         settled[-1] = (settled[-1][0], start + MINUTE_MS)
     else:
@@ -113,13 +116,11 @@ def _begin(state: PartitionState, key: ChannelKey, channel: Channel, found: int)
     revised = [start for begin, end in last.settled for start in range(max(begin, began_in), end, MINUTE_MS)]
     for start in revised:
         told += [(start, symbol) for symbol, _ in _told_apart(state, key, channel, start)]
-    for start, listening in channel.minutes.items():
-        if start == began_in:
-            listening.alive_ms = last.alive_ms
-        elif start > began_in:
-            listening.alive_ms = 0
     for collector, spans in channel.spans.items():
         channel.spans[collector] = [(begin, min(end, last.time)) for begin, end in spans if begin < last.time]
+    for start, listening in channel.minutes.items():
+        if start >= began_in:
+            listening.alive_ms = alive_until(channel, start, last.time)
     for start in revised:
         expired = Listening(last.alive_ms, last.frames) if start == began_in else Listening()
         _say(state, key, start, channel.minutes.get(start, expired), revision=2)

@@ -59,6 +59,7 @@ _COLUMNS = [
     "price",
     "notional_micros",
     "event_time",
+    "event_time_kind",
     "received_time",
     "completeness",
     "source",

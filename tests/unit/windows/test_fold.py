@@ -63,6 +63,14 @@ def test_a_repetition_changes_nothing():
     assert bar_of([liquidation(1), liquidation(2), liquidation(1)]) == once
 
 
+def test_an_event_without_a_time_of_the_exchange_counts_once_whenever_it_is_received():
+    again = liquidation(1, BASE_MS + 130_000, time_kind="received")
+    log = [liquidation(1, BASE_MS + 1_000, time_kind="received"), heartbeat(BASE_MS + 130_000), again]
+    published, state = run(log)
+    assert {start for _, _, start in published.latest().bars} == {BASE_MS}
+    assert state.tallies["BTC", "binance"].duplicates == 1
+
+
 def test_the_least_complete_feed_names_the_bar():
     assert (
         bar_of([liquidation(1, completeness="full"), liquidation(2, completeness="sampled")])["completeness"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from event_logs import PARAMETERS, Record, logs, logs_with_silences, run
+from event_logs import PARAMETERS, Record, log_of, logs, run, stretches
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,8 +37,9 @@ def test_a_restart_from_a_checkpoint_changes_nothing(log, some):
     }
 
 
-@given(logs_with_silences(), long_cuts)
-def test_silences_depend_on_neither_batches_nor_restarts(log, some):
+@given(stretches, long_cuts)
+def test_silences_depend_on_neither_batches_nor_restarts(found, some):
+    log = log_of(found)
     plain, _ = run(log)
     restarted, _ = run(log, some, restart=True)
     assert restarted.latest() == plain.latest()
@@ -46,8 +47,9 @@ def test_silences_depend_on_neither_batches_nor_restarts(log, some):
         assert getattr(restarted, kind) == getattr(plain, kind)
 
 
-@given(logs_with_silences())
-def test_nothing_is_covered_in_a_silence_and_everything_else_as_without_silences(log):
+@given(stretches)
+def test_nothing_is_covered_in_a_silence_and_everything_else_as_without_silences(found):
+    log = log_of(found)
     published, _ = run(log)
     deaf, _ = run(log, parameters=replace(PARAMETERS, silence_probability=0.0))
     assert not deaf.silences
