@@ -25,8 +25,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from clickhouse_connect.driver.client import Client
-
 from pipeline.codec import Codec
 from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.parts import SinkThread, environment_of, sink_thread
@@ -54,6 +52,7 @@ _MINUTE_S = 60
 _PUSHES_S = 2
 
 Say = Callable[[str], None]
+Ask = Callable[[str], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +150,11 @@ def _let_the_minute_pass(run: Settings, stop: threading.Event, say: Say) -> None
     """Wait for the next minute if this one has events already."""
     now_s = time.time()
     begun_s = now_s - now_s % _MINUTE_S
-    client = connect(run.clickhouse_url)
-    try:
-        (found,) = _row(
-            client,
-            "SELECT count() FROM liquidations.events WHERE event_time >= fromUnixTimestamp64Milli({begun:Int64})"
-            " AND event_time <= now64() + INTERVAL 1 MINUTE",
-            {"begun": int(begun_s * 1000)},
+    with _asking(run) as ask:
+        (found,) = ask(
+            "SELECT count() FROM liquidations.events WHERE event_time >= toStartOfMinute(now())"
+            " AND event_time <= now64() + INTERVAL 1 MINUTE"
         )
-    finally:
-        client.close()
     if found:
         wait_s = begun_s + _MINUTE_S + _PUSHES_S - now_s
         say(f"waiting {wait_s:.0f} s for a new minute: this one was begun by an earlier run")
@@ -177,16 +171,13 @@ class _Watch:
 
     def until(self, stop: threading.Event) -> None:
         """Look until `stop`; raise when the whole must end."""
-        client = connect(self._run.clickhouse_url)
         next_s = time.monotonic() + _STATUS_S
-        try:
+        with _asking(self._run) as ask:
             while not stop.wait(_LOOK_S):
                 self._look()
                 if time.monotonic() >= next_s:
                     next_s = time.monotonic() + _STATUS_S
-                    self._say(self._status(client))
-        finally:
-            client.close()
+                    self._say(self._status(ask))
 
     def _look(self) -> None:
         if not self._broker.is_running:
@@ -197,14 +188,12 @@ class _Watch:
         for part in self._parts:
             part.look()
 
-    def _status(self, client: Client) -> str:
-        events, usd = _row(
-            client,
+    def _status(self, ask: Ask) -> str:
+        events, usd = ask(
             "SELECT count(), round(sum(notional_usd)) FROM liquidations.events"
             " WHERE event_time > now64() - INTERVAL 1 MINUTE AND event_time <= now64() + INTERVAL 1 MINUTE",
         )
-        up, channels = _row(
-            client,
+        up, channels = ask(
             "SELECT countIf(alive_ms > 0), count() FROM liquidations.coverage"
             " WHERE start = (SELECT max(start) FROM liquidations.coverage WHERE start > now() - INTERVAL 10 MINUTE)",
         )
@@ -220,10 +209,19 @@ class _Watch:
         )
 
 
-def _row(client: Client, sql: str, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
-    """Return the only row of an answer."""
-    (row,) = client.query(sql, parameters=parameters).result_rows
-    return row
+@contextmanager
+def _asking(run: Settings) -> Iterator[Ask]:
+    """Give a function that returns the only row of a query's answer."""
+    client = connect(run.clickhouse_url)
+
+    def ask(sql: str) -> Sequence[Any]:
+        (row,) = client.query(sql).result_rows
+        return row
+
+    try:
+        yield ask
+    finally:
+        client.close()
 
 
 def _check(sink: SinkThread) -> None:
