@@ -1,0 +1,1 @@
+"""Dashboards and alert rules: declared once, built into Grafana's files, and pushed."""

@@ -1,0 +1,212 @@
+"""Pipeline: whether rows arrive, how many and how soon."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.grafana.boards.choices import OF_MANY
+from pipeline.grafana.boards.shared import AGE_STEPS, PIPELINE_UID, age_panel, strip_panel
+from pipeline.grafana.dashboard import Dashboard, Section
+from pipeline.grafana.panel import Chart, Column, Number, Panel, Query, Rows, Step
+from pipeline.grafana.sql import EXCHANGE, STEP_S, bucket
+from pipeline.grafana.theme import BAD, GOOD
+
+_NOW = "least(now(), $__toTime)"
+
+
+def _age(column: str, view: str, name: str, more: str = "") -> str:
+    """Return a query of the age in seconds of the newest row of a view; NULL where there is none."""
+    return (
+        f"SELECT '{name}' AS what, if(count() = 0, NULL, max({column}){more}) AS newest, "
+        f"if(count() = 0, NULL, greatest(0, dateDiff('second', max({column}){more}, {_NOW}))) AS age "
+        f"FROM {view} WHERE $__timeFilter_ms({column})"
+    )
+
+
+_STAGES = (
+    _age("last_time", "heartbeats", "a collector spoke"),
+    _age("received_time", "events", "a liquidation was read"),
+    _age("start", "coverage", "a minute was closed by the worker", " + toIntervalMinute(1)"),
+    _age("start", "bars_1m", "a bar began"),
+    _age("received_time", "candles", "a candle was read"),
+    _age("received_time", "metrics", "a metric was read"),
+)
+_AGES = "\nUNION ALL\n".join(_STAGES) + "\nORDER BY age, what"
+
+# Behind what the collectors have said, which goes by the same log and the same sink: the rest is the worker's delay.
+_WORKER = """
+SELECT if(said = 0 OR closed = 0, NULL, greatest(0, said - closed)) AS behind
+FROM (
+    SELECT (SELECT toUnixTimestamp(max(last_time)) FROM heartbeats WHERE $__timeFilter_ms(start)) AS said,
+        (SELECT if(count() = 0, 0, toUnixTimestamp(max(start)) + 60) FROM coverage
+            WHERE $__timeFilter_ms(start)) AS closed
+)
+"""
+
+_COLLECTORS = f"""
+SELECT uniqExact(collector) AS collectors
+FROM heartbeats
+WHERE $__timeFilter_ms(start) AND was_up AND last_time >= {_NOW} - toIntervalMinute(2) AND {EXCHANGE}
+"""
+
+_SINK_REFUSALS = (
+    "SELECT count() AS refused FROM dead_letters WHERE stage IN ('sink', 'worker') AND $__timeFilter_ms(received_time)"
+)
+
+_EVENTS = f"""
+SELECT {bucket("start")} AS time, exchange AS venue, sum(events) / {STEP_S} AS Value
+FROM tallies
+WHERE $__timeFilter_ms(start) AND {EXCHANGE}
+GROUP BY time, venue
+ORDER BY time, venue
+"""
+
+_FRAMES = f"""
+SELECT {bucket("start")} AS time, concat(exchange, ' ', channel) AS feed, sum(frames) / {STEP_S} AS Value
+FROM coverage
+WHERE $__timeFilter_ms(start) AND {EXCHANGE}
+GROUP BY time, feed
+ORDER BY time, feed
+"""
+
+# A connection's name says when it was opened: each new one is a reconnection or a restart.
+_CONNECTIONS = f"""
+SELECT {bucket("opened")} AS time, feed, count() AS Value
+FROM (
+    SELECT concat(exchange, ' ', source.channel) AS feed, min(event_time) AS opened
+    FROM events
+    WHERE $__timeFilter_ms(event_time) AND {EXCHANGE}
+    GROUP BY feed, exchange, source.connection
+)
+GROUP BY time, feed
+ORDER BY time, feed
+"""
+
+_BY_COLLECTOR = f"""
+SELECT collector, exchange, channel, max(last_time) AS heard, greatest(0, dateDiff('second', heard,
+    {_NOW})) AS age, sum(frames) AS messages,
+    argMax(was_up, start) AS up, countIf(NOT was_up) AS `minutes down`
+FROM heartbeats
+WHERE $__timeFilter_ms(start) AND {EXCHANGE}
+GROUP BY collector, exchange, channel
+ORDER BY age DESC, collector, exchange, channel
+LIMIT 500
+"""
+
+_STORED = f"""
+SELECT exchange, count() AS events, min(event_time) AS first, max(event_time) AS latest,
+    uniqExact(symbol) AS contracts, uniqExact(source.connection) AS connections
+FROM events
+WHERE $__timeFilter_ms(event_time) AND {EXCHANGE}
+GROUP BY exchange
+ORDER BY events DESC, exchange
+"""
+
+_TIME = "time:YYYY-MM-DD HH:mm:ss"
+_ZERO_IS_GOOD = (Step(None, GOOD), Step(1, BAD))
+
+PIPELINE: Final = Dashboard(
+    PIPELINE_UID,
+    "Liquidations: pipeline",
+    "Do rows arrive, how many and how soon?",
+    OF_MANY,
+    (
+        Section(
+            100,
+            "Now",
+            (
+                age_panel(1, 6),
+                Panel(
+                    2,
+                    "Worker behind the collectors",
+                    "How far is the last closed minute behind the last heartbeat? Both come by the same log and "
+                    "sink, so "
+                    "this is the worker's delay, and about a minute when all is well.",
+                    Number(AGE_STEPS, decimals=0),
+                    (Query(_WORKER, "table"),),
+                    unit="s",
+                    width=6,
+                    height=4,
+                ),
+                Panel(
+                    3,
+                    "Collectors",
+                    "How many collectors have been heard in the last two minutes?",
+                    Number((Step(None, BAD), Step(1, GOOD)), decimals=0),
+                    (Query(_COLLECTORS, "table"),),
+                    width=6,
+                    height=4,
+                ),
+                Panel(
+                    4,
+                    "Refused by worker or sink",
+                    "How many records could they not use? They come from our own log, so each is a fault of ours or a "
+                    "broken topic.",
+                    Number(_ZERO_IS_GOOD, decimals=0),
+                    (Query(_SINK_REFUSALS, "table"),),
+                    width=6,
+                    height=4,
+                ),
+                Panel(
+                    5,
+                    "Newest row of each kind",
+                    "Where does it stop? Heartbeats pass collector, log and sink; a closed minute passes the "
+                    "worker, too.",
+                    Rows((Column("newest", _TIME, width=165), Column("age", "s", 0, steps=AGE_STEPS))),
+                    (Query(_AGES, "table"),),
+                    width=12,
+                    height=8,
+                ),
+                Panel(
+                    6,
+                    "Collectors and their channels",
+                    "Which collector hears which channel?",
+                    Rows((Column("heard", _TIME, width=165), Column("age", "s", 0, steps=AGE_STEPS))),
+                    (Query(_BY_COLLECTOR, "table"),),
+                    width=12,
+                    height=8,
+                ),
+            ),
+        ),
+        Section(
+            101,
+            "Throughput",
+            (
+                Panel(
+                    7,
+                    "Liquidations per second",
+                    "How many distinct liquidations did the worker fold? By the minute of its clock in which it "
+                    "read them.",
+                    Chart("columns", stacked=True),
+                    (Query(_EVENTS),),
+                    unit="ops",
+                ),
+                Panel(
+                    8,
+                    "Messages per second",
+                    "How many messages did the collectors read, by channel?",
+                    Chart("line"),
+                    (Query(_FRAMES),),
+                    unit="ops",
+                ),
+                Panel(
+                    9,
+                    "New connections",
+                    "How often was a connection made that brought events? Each is a reconnection or a restart "
+                    "of a collector.",
+                    Chart("columns", stacked=True),
+                    (Query(_CONNECTIONS),),
+                    unit="short",
+                ),
+                Panel(
+                    10,
+                    "Stored",
+                    "What is in the tables for this time range?",
+                    Rows((Column("first", _TIME, width=165), Column("latest", _TIME, width=165))),
+                    (Query(_STORED, "table"),),
+                ),
+                strip_panel(11, height=6),
+            ),
+        ),
+    ),
+)
