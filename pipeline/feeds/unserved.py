@@ -29,6 +29,5 @@ UNSERVED: Final[Mapping[str, Unserved]] = {
         " mapping with.",
         "Orderly documentation",
     ),
-    "pacifica": Unserved(_OWN_ACCOUNT, "Pacifica documentation"),
     "phemex": Unserved(_OWN_ACCOUNT, "Phemex documentation"),
 }
