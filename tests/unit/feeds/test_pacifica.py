@@ -82,9 +82,7 @@ def test_other_trades_are_none_and_are_not_read_further(cause, side):
     assert mapped(message(trade(d=side, tc=cause), {"tc": cause})) == []
 
 
-@pytest.mark.parametrize(
-    "word", ["adl_liquidation", "insolvency_liquidation", "Normal", "NORMAL", 7, []]
-)
+@pytest.mark.parametrize("word", ["adl_liquidation", "insolvency_liquidation", "Normal", "NORMAL", 7, []])
 def test_a_cause_that_is_not_documented_is_refused(word):
     assert reason(message(trade(tc=word))) == "unknown_word"
 
