@@ -73,7 +73,6 @@ def _variable(variable: Variable, source: str) -> Json:
             "type": "query",
             "datasource": source_json(source),
             "query": query,
-            "definition": variable.sql.strip(),
             "refresh": 2,
             "regex": "",
             "sort": 0,
