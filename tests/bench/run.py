@@ -22,10 +22,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import append_to_row
+import ingest_rate
 import races
 import recovery
 import replay_rate
+import silence
 import sink_rate
+import spool_rate
 from places import ROOT, WORK, BenchError
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +45,9 @@ GROUPS: tuple[tuple[tuple[str, ...], Take], ...] = (
     (replay_rate.NAMES, replay_rate.take),
     (append_to_row.NAMES, append_to_row.take),
     (recovery.NAMES, recovery.take),
+    (ingest_rate.NAMES, ingest_rate.take),
+    (spool_rate.NAMES, spool_rate.take),
+    (silence.NAMES, silence.take),
 )
 # What is wanted of each: at least or at most.
 WANTED = {
@@ -52,6 +58,9 @@ WANTED = {
     "sink_vs_decode_and_insert": "≥ 5",
     "append_to_row_p99_ms": "aim < 1000",
     "worker_rss_mb_5000_symbols": "aim < 300",
+    "ingest_frames_per_s": "aim 20,000",
+    "silence_false_alarms": "0",
+    "silence_delay_s": "≤ 300",
 }
 
 

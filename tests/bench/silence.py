@@ -13,7 +13,8 @@ import random
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 
@@ -25,6 +26,12 @@ from pipeline.windows.silence import SLOT_MS, ChannelKey, Habit, judge
 SLOTS_PER_HOUR = 3_600_000 // SLOT_MS
 # One message in so many of Binance's makes a channel of the exchange of that name.
 THINNED = {"quiet60": 50, "quiet20": 150, "quiet6": 500, "quiet2": 1_500}
+NAMES = ("silence_false_alarms", "silence_delay_s")
+# Enough to notice a change; the tables of the documentation take more.
+QUICK_SEEDS = 2
+QUICK_MOMENTS = 4
+# From this share on a channel counts as busy: its silence is to be found within five minutes.
+BUSY_SHARE = 0.7
 # The crash comes at two thirds of a run.
 CALM = 2 / 3
 WARM_HOURS = 3
@@ -138,6 +145,56 @@ def delays(counts: Counts, hours: float, parameters: WindowParameters, times: in
     return waits
 
 
+@dataclass
+class Measured:
+    """What was seen of each channel on calm days, and in how many seconds each of its silences was found."""
+
+    days: float
+    alarms: Counter[ChannelKey] = field(default_factory=Counter)
+    largest: dict[ChannelKey, float] = field(default_factory=lambda: defaultdict(float))
+    messages: Counter[ChannelKey] = field(default_factory=Counter)
+    busy: Counter[ChannelKey] = field(default_factory=Counter)
+    waits: dict[ChannelKey, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def busy_share(self, key: ChannelKey) -> float:
+        """Return the share of a channel's slots that brought data."""
+        return self.busy[key] / (self.days * 24 * SLOTS_PER_HOUR)
+
+
+def measure(seeds: int, days: float, moments: int, parameters: WindowParameters) -> Measured:
+    """Watch `days` calm days of each seed, and let each exchange go silent at `moments` moments of the first seeds."""
+    measured = Measured(seeds * days)
+    hours = days * 24
+    for seed in range(1, seeds + 1):
+        counts = calm(seed, hours)
+        outcome = watch(counts, range(int(hours * SLOTS_PER_HOUR)), parameters)
+        measured.alarms.update(key for key, _ in outcome.found)
+        for key, by_slot in counts.items():
+            measured.largest[key] = max(measured.largest[key], outcome.largest[key])
+            measured.messages[key] += sum(by_slot.values())
+            measured.busy[key] += sum(number > 0 for number in by_slot.values())
+        if seed <= DELAY_SEEDS:
+            for key, wait_s in delays(counts, hours, parameters, moments):
+                measured.waits[key].append(wait_s)
+    return measured
+
+
+def take(wanted: frozenset[str], records: int, repeats: int) -> tuple[dict[str, float], dict[str, Any]]:  # noqa: ARG001
+    """Take both measures on a few days: they are the same each time, on any machine."""
+    measured = measure(QUICK_SEEDS, 1.0, QUICK_MOMENTS, WindowParameters())
+    busy = [wait for key, waits in measured.waits.items() if measured.busy_share(key) >= BUSY_SHARE for wait in waits]
+    values = {"silence_false_alarms": float(measured.alarms.total()), "silence_delay_s": float(max(busy))}
+    how = {
+        " ".join(key): {
+            "busy_slots": round(measured.busy_share(key), 3),
+            "largest_exponent": round(measured.largest[key], 1),
+            "delays_s": measured.waits[key],
+        }
+        for key in sorted(measured.messages)
+    }
+    return values, {"silence": {"calm_days": measured.days, "channels": how}}
+
+
 def main() -> None:
     """Print false alarms and delays."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,35 +203,19 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=8, help="moments at which each exchange goes silent, per seed")
     options = parser.parse_args()
     parameters = WindowParameters()
-    hours = options.days * 24
-    alarms: Counter[ChannelKey] = Counter()
-    largest: dict[ChannelKey, float] = defaultdict(float)
-    messages: Counter[ChannelKey] = Counter()
-    busy: Counter[ChannelKey] = Counter()
-    waits: dict[ChannelKey, list[int]] = defaultdict(list)
-    for seed in range(1, options.seeds + 1):
-        counts = calm(seed, hours)
-        outcome = watch(counts, range(int(hours * SLOTS_PER_HOUR)), parameters)
-        alarms.update(key for key, _ in outcome.found)
-        for key, by_slot in counts.items():
-            largest[key] = max(largest[key], outcome.largest[key])
-            messages[key] += sum(by_slot.values())
-            busy[key] += sum(number > 0 for number in by_slot.values())
-        if seed <= DELAY_SEEDS:
-            for key, wait_s in delays(counts, hours, parameters, options.moments):
-                waits[key].append(wait_s)
-    days = options.seeds * options.days
+    measured = measure(options.seeds, options.days, options.moments, parameters)
+    days, messages = measured.days, measured.messages
     lines = [
-        f"{days:.0f} calm days, {sum(alarms.values())} false alarms",
+        f"{days:.0f} calm days, {measured.alarms.total()} false alarms",
         "| channel | messages an hour | busy slots | false alarms | largest exponent | delay, median | longest |",
         "|---|---|---|---|---|---|---|",
     ]
     for key in sorted(messages, key=lambda key: -messages[key]):
-        found = waits[key]
+        found = measured.waits[key]
         delay = f"{statistics.median(found):.0f} s | {max(found)} s" if found else "not found | "
         lines.append(
-            f"| {key[0]} {key[1]} | {messages[key] / days / 24:.0f} | {busy[key] / days / 24 / SLOTS_PER_HOUR:.1%}"
-            f" | {alarms[key]} | {largest[key]:.1f} | {delay} |"
+            f"| {key[0]} {key[1]} | {messages[key] / days / 24:.0f} | {measured.busy_share(key):.1%}"
+            f" | {measured.alarms[key]} | {measured.largest[key]:.1f} | {delay} |"
         )
     Console(soft_wrap=True, highlight=False).print("\n".join([*lines, *stresses(parameters)]), markup=False)
 

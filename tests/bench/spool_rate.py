@@ -7,6 +7,7 @@ to the operating system. *Drain*: a spool that was left is read and published un
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import structlog
 from places import PARTITIONS, create_topics, delete_topics, fresh_folder, running_broker
 
 from pipeline.codec import Codec
@@ -39,6 +41,8 @@ _ROOM = 10 * 1024**3
 
 def take(wanted: frozenset[str], records: int, repeats: int) -> tuple[dict[str, float], Mapping[str, Any]]:  # noqa: ARG001
     """Take all three measures `repeats` times and return their medians."""
+    # That there is no broker is meant.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     frames = list(simulate(SEED, HOURS))
     written, drained, plain, direct = [], [], [], []
     megabytes = 0.0
