@@ -118,7 +118,7 @@ LIVE: Final = Live(
             url="wss://ws.pacifica.fi/ws",
             topics=_topics,
             begin=_Conversation,
-            # An address has 100 requests a minute; whether subscriptions are among them is not said.
+            # No pace of subscriptions is documented; published clients send all of theirs at once.
             limits=Limits(topics_per_connection=20, topics_per_request=1, requests_per_s=1.0, connection_age_s=_DAY_S),
             ping_every_s=20.0,
             silence_s=60.0,
