@@ -92,9 +92,11 @@ class _Recorder:
         self._held_bytes = 0
         # The next offset to read of each partition that has moved since the last step.
         self._moved: dict[int, int] = {}
-        # Where each assigned partition ended when it was assigned.
-        self._ends: dict[int, int] = {}
+        # The next offset to read of each assigned partition, and those whose end was met.
         self._reached: dict[int, int] = {}
+        self._ended: set[int] = set()
+        # Partitions of which nothing is recorded until their end is met.
+        self._passed_over: set[int] = set()
         # An offset that the broker has deleted while we read must not be stepped over in silence.
         self._consumer = Consumer({**consumer_config(settings, "record", "record"), "auto.offset.reset": "error"})
 
@@ -102,7 +104,7 @@ class _Recorder:
         stepped_s = looked_s = time.monotonic()
         try:
             self._assign(from_now=from_now)
-            _log.info("record_started", topic=self._topic, partitions=len(self._ends))
+            _log.info("record_started", topic=self._topic, partitions=len(self._reached))
             while not stop.is_set() and not (until_now and self._is_at_end()):
                 for message in self._consumer.consume(_MOST_READ, timeout=_LONGEST_READ_S):
                     self._take(message)
@@ -130,11 +132,11 @@ class _Recorder:
                 self._consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic].partitions
             )
         except KafkaException:
-            if not self._ends:
+            if not self._reached:
                 raise
             # The broker is away for a while, and there is something to read when it is back.
             return
-        if set(partitions) == set(self._ends):
+        if set(partitions) == set(self._reached):
             return
         positions = [
             TopicPartition(self._topic, partition, self._begin(partition, from_now)) for partition in partitions
@@ -142,21 +144,20 @@ class _Recorder:
         self._consumer.assign(positions)
 
     def _begin(self, partition: int, from_now: bool) -> int:
+        """Return where to read on.
+
+        The end of a partition is where reading meets it, not what the broker says: asked for it, the embedded one names
+        the offset behind the first record of the last batch.
+        """
         lowest, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_TIMEOUT_S)
         position = self._folder.positions.get(partition)
         if position is None:
             self._folder.begin(partition, end if from_now else lowest)
-        elif position.next > end:
-            raise KafkaUnavailableError(
-                f"{self._topic}/{partition} ends at {end}, but is recorded up to {position.next}:"
-                " this is another log, give another --out"
-            )
+            if from_now:
+                self._passed_over.add(partition)
         elif position.next < lowest:
             self._lose(partition, position.next, lowest, "deleted before it was recorded")
-        self._ends.setdefault(partition, end)
-        begin = self._folder.positions[partition].next
-        self._reached[partition] = begin
-        return begin
+        return self._reached.setdefault(partition, self._folder.positions[partition].next)
 
     def _lose(self, partition: int, begin: int, end: int, reason: str) -> None:
         self._folder.skip(partition, begin, end)
@@ -164,11 +165,14 @@ class _Recorder:
         _log.error("record_missing", partition=partition, begin=begin, end=end, reason=reason)
 
     def _is_at_end(self) -> bool:
-        return all(self._reached[partition] >= end for partition, end in self._ends.items())
+        return self._ended >= self._reached.keys()
 
     def _take(self, message: Message) -> None:
         error, partition, offset = message.error(), message.partition(), message.offset()
+        if error is None and partition in self._passed_over:
+            return
         if error is None and partition is not None and offset is not None:
+            self._ended.discard(partition)
             try:
                 frame = self._codec.decode(message.value() or b"")
                 if not isinstance(frame, Frame):
@@ -180,11 +184,15 @@ class _Recorder:
             else:
                 self._held_bytes += self._folder.add(frame, partition, offset)
             self._moved[partition] = self._reached[partition] = offset + 1
-        elif error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public constant
-            # Behind the last record there may be the markers of transactions.
-            self._reached[partition or 0] = max(offset or 0, self._reached[partition or 0])
+        elif error is not None and error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001
+            self._ended.add(partition)
+            if partition in self._passed_over:
+                self._passed_over.discard(partition)
+                self._moved[partition] = self._reached[partition] = offset or 0
         elif error is not None and (error.fatal() or error.code() in _NO_WAY_ON):
-            raise KafkaUnavailableError(f"cannot read from {self._settings.bootstrap_servers}: {error.str()}")
+            raise KafkaUnavailableError(
+                f"cannot read {self._topic}/{partition} on from {self._reached.get(partition or 0)}: {error.str()}"
+            )
         elif error is not None:
             _log.warning("record_read_failed", error=error.str())
 

@@ -2,14 +2,15 @@
 
 Of a file with a manifest beside it (see `pipeline.ingest.manifest`), as `liquidations record` writes them, what the
 manifest does not tell of is not read: it is being written. Such files of the same name in folders of several days are
-one recording that goes on from day to day.
+one recording that goes on from day to day, and all in one folder end together.
 """
 
 from __future__ import annotations
 
 import heapq
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from gzip import BadGzipFile, GzipFile
@@ -86,7 +87,28 @@ def read_recordings(paths: Sequence[Path], progress: Progress | None = None) -> 
         _keyed(sorted(series, key=lambda recording: recording.path.resolve()), number, count)
         for number, series in enumerate(days.values())
     ]
-    return (item for _, _, item in heapq.merge(*streams, key=lambda keyed: keyed[:2]))
+    folders = [series[0].path.resolve().parent.parent if series[0].is_recorded else None for series in days.values()]
+    return _ended_together(heapq.merge(*streams, key=lambda keyed: keyed[:2]), folders)
+
+
+def _ended_together(
+    items: Iterable[tuple[int, int, Frame | EndOfRecording]], folders: Sequence[Path | None]
+) -> Iterator[Frame | EndOfRecording]:
+    """Let what was recorded into one folder end together: one recorder heard all of it.
+
+    `folders` are by the number of the series.
+    """
+    left = Counter(folders)
+    ended: dict[Path, frozenset[tuple[str, str, str]]] = {}
+    for _, number, item in items:
+        folder = folders[number]
+        if folder is None or isinstance(item, Frame):
+            yield item
+            continue
+        ended[folder] = ended.get(folder, frozenset()) | item.connections
+        left[folder] -= 1
+        if not left[folder]:
+            yield EndOfRecording(ended[folder])
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Recording]:
