@@ -12,12 +12,15 @@ RUN uv pip install --no-cache --compile-bytecode --python /venv/bin/python --no-
     --build-constraints requirements-dev.lock .
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --user-group --no-create-home liquidations
+RUN useradd --system --uid 10001 --user-group --no-create-home liquidations \
+    # A new volume that is mounted here has this owner.
+    && install --directory --owner=10001 --group=10001 /var/lib/liquidations
 COPY --from=build /venv /venv
 COPY infra/compose/check_member.py /usr/local/lib/liquidations/check_member.py
+COPY infra/compose/check_ingest.py /usr/local/lib/liquidations/check_ingest.py
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
-# Nothing is written but scratch files; compose mounts everything else read-only.
+# Nothing is written but scratch files and ingest's spool; compose mounts everything else read-only.
 WORKDIR /tmp
 ENTRYPOINT ["liquidations"]
 CMD ["--help"]

@@ -14,7 +14,14 @@ from brokers import SHARED_SETTINGS, fetch_jars, find_java
 from confluent_kafka.admin import AdminClient, NewTopic
 from conftest import ROOT, build_kafka, wait_until
 
+from pipeline.codec import Codec
+from pipeline.ingest.publisher import Publisher
+from pipeline.ingest.topic_admin import create_topics
+from pipeline.records import Heartbeat
+from pipeline.settings import Settings
+
 ANSWERS = ROOT / "infra" / "kafka" / "answers.sh"
+CHECK_INGEST = ROOT / "infra" / "compose" / "check_ingest.py"
 CHECK_MEMBER = ROOT / "infra" / "compose" / "check_member.py"
 # The image brings these two; their content does not matter here.
 LOG_SETTINGS = "Configuration:\n  Appenders: {}\n  Loggers:\n    Root:\n      level: INFO\n    Logger: []\n"
@@ -120,3 +127,39 @@ def test_member_of_an_absent_broker_is_not_well():
     assert checked.returncode == 1
     assert "refused" in checked.stderr
     assert "Traceback" not in checked.stderr
+
+
+def hears(address, collector, prefix="", lately_s=30):
+    environment = {
+        **os.environ,
+        "LIQUIDATIONS_BOOTSTRAP_SERVERS": address,
+        "LIQUIDATIONS_TOPIC_PREFIX": prefix,
+        "LIQUIDATIONS_COLLECTOR": collector,
+    }
+    command = [sys.executable, CHECK_INGEST, str(lately_s)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+
+
+def test_ingest_is_well_while_its_heartbeats_come(kafka, topic_prefix):
+    settings = Settings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2)
+    create_topics(settings)
+    publisher = Publisher(settings, Codec())
+    assert "no heartbeat of the collector tokyo" in hears(kafka, "tokyo", topic_prefix).stderr
+    # Down is a heartbeat, too: the process is well although the exchange is not.
+    publisher.heartbeat(Heartbeat("bybit", "linear", "tokyo", 1_800_000_000_000, "down", 0, None))
+    publisher.flush()
+    assert hears(kafka, "tokyo", topic_prefix).returncode == 0
+    assert hears(kafka, "paris", topic_prefix).returncode == 1
+    # A process that hangs.
+    wait_until(lambda: hears(kafka, "tokyo", topic_prefix, lately_s=1).returncode == 1)
+
+
+def test_ingest_without_topics_or_broker_is_not_well(kafka, topic_prefix):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        absent = f"127.0.0.1:{probe.getsockname()[1]}"
+    for address in (kafka, absent):
+        checked = hears(address, "tokyo", topic_prefix)
+        assert checked.returncode == 1
+        assert "Traceback" not in checked.stderr
+        assert "KafkaError" in checked.stderr

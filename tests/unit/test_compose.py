@@ -20,9 +20,10 @@ from pipeline.warehouse.inserting import INSERT_SETTINGS
 from pipeline.warehouse.users import Passwords
 
 COMPOSE = ROOT / "docker-compose.yml"
+DOCKERFILE = ROOT / "Dockerfile"
 WRITE_SECRETS = ROOT / "infra" / "compose" / "write_secrets.py"
 PASSWORD = "LIQUIDATIONS_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
-LONG_RUNNING = {"kafka", "clickhouse", "worker", "sink"}
+LONG_RUNNING = {"kafka", "clickhouse", "ingest", "worker", "sink"}
 ONE_SHOT = {"topics", "users", "migrate"}
 # What differs between the tests' broker and that of compose: where it listens, who votes, where the data lie.
 OF_THE_PLACE = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"}
@@ -61,7 +62,7 @@ def test_a_real_parser_takes_the_file(parser, secrets_file):
     assert parsed.returncode == 0, parsed.stderr
     config = yaml.safe_load(parsed.stdout)
     assert set(config["services"]) == LONG_RUNNING | ONE_SHOT
-    assert set(config["volumes"]) == {"kafka-data", "clickhouse-data"}
+    assert set(config["volumes"]) == {"kafka-data", "clickhouse-data", "spool"}
     passwords = dict(line.split("=", 1) for line in secrets_file.read_text().splitlines())
     sink = config["services"]["sink"]["environment"]
     assert sink["LIQUIDATIONS_CLICKHOUSE_PASSWORD"] == passwords["LIQUIDATIONS_WRITE_PASSWORD"]
@@ -138,6 +139,7 @@ def test_services_start_in_order(services):
         "topics": {"kafka": "service_healthy"},
         "users": {"clickhouse": "service_healthy"},
         "migrate": {"users": "service_completed_successfully"},
+        "ingest": {"topics": "service_completed_successfully"},
         "worker": {"topics": "service_completed_successfully"},
         "sink": {"topics": "service_completed_successfully", "migrate": "service_completed_successfully"},
     }
@@ -146,15 +148,17 @@ def test_services_start_in_order(services):
 def test_our_services_run_our_commands_with_known_settings(services):
     known = {f"LIQUIDATIONS_{name.upper()}" for name in Settings.model_fields}
     passwords = {f"LIQUIDATIONS_{user}_PASSWORD" for user in ("MIGRATE", "WRITE", "READ")}
-    for name in ONE_SHOT | {"worker", "sink"}:
+    for name in ONE_SHOT | {"ingest", "worker", "sink"}:
         service = services[name]
         assert service["command"] == [name]
         assert name in commands.commands
         assert set(service["environment"]) <= known | (passwords if name == "users" else set())
         assert service["environment"]["LIQUIDATIONS_LOG_FORMAT"] == "json"
         assert service["read_only"]
-        assert "volumes" not in service
-    partitions = {services[name]["environment"]["LIQUIDATIONS_PARTITIONS"] for name in ("topics", "worker", "sink")}
+        assert service.get("volumes", []) == (["spool:/var/lib/liquidations"] if name == "ingest" else [])
+    partitions = {
+        services[name]["environment"]["LIQUIDATIONS_PARTITIONS"] for name in ("topics", "ingest", "worker", "sink")
+    }
     assert len(partitions) == 1
 
 
@@ -175,6 +179,19 @@ def test_services_log_in_as_the_users_that_there_are(services):
 
 def test_workers_can_be_multiplied(services):
     assert not {"container_name", "hostname", "ports"} & set(services["worker"])
+
+
+def test_there_is_one_ingest_whose_spool_outlives_it(services):
+    ingest = services["ingest"]
+    # A name of its own keeps compose from starting a second one, which would contradict the first.
+    assert ingest["container_name"]
+    spool = Path(ingest["environment"]["LIQUIDATIONS_SPOOL_DIR"])
+    volume = ingest["volumes"][0].partition(":")[2]
+    assert spool.is_relative_to(volume)
+    # The volume belongs to the user that writes into it.
+    assert re.search(
+        rf"install --directory --owner=10001 --group=10001 {volume}$", DOCKERFILE.read_text(), re.MULTILINE
+    )
 
 
 def test_data_lie_in_named_volumes(services):
@@ -241,20 +258,20 @@ def properties(text):
 
 
 def test_image_is_locked_and_runs_as_nobody_special(services):
-    text = (ROOT / "Dockerfile").read_text()
+    text = DOCKERFILE.read_text()
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
     assert text.index("USER ") > text.rindex("FROM ")
     uv = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
     assert f"uv=={uv}" in text
     assert "--require-hashes -r requirements.lock" in text
-    for name in ("worker", "sink"):
+    for name in ("ingest", "worker", "sink"):
         script = services[name]["healthcheck"]["test"][2]
         assert re.search(rf"^COPY (\S+) {re.escape(script)}$", text, re.MULTILINE)
 
 
 def test_image_is_built_from_files_that_docker_is_sent():
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copies = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copies = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
     sources = {source for copy in copies for source in copy.split()}
     assert sources
     assert all((ROOT / source).exists() for source in sources)
