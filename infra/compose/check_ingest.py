@@ -51,7 +51,7 @@ def has_heartbeat(settings: Settings, lately_s: float) -> bool:
         until_s = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < until_s:
             for message in consumer.consume(_RECORDS, 0.5):
-                if message.error() is None and is_heartbeat(codec, message.value(), settings.collector):
+                if message.error() is None and is_heartbeat(codec, message.value() or b"", settings.collector):
                     return True
         return False
     finally:
