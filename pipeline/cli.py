@@ -477,6 +477,34 @@ def feeds(as_json: bool, output_format: str) -> None:
         _show_feeds()
 
 
+@commands.group()
+def grafana() -> None:
+    """Dashboards and alert rules: build their files, compare them with a Grafana, push them."""
+
+
+@grafana.command()
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("infra/grafana"),
+    show_default=True,
+    help="Folder of the files.",
+)
+@click.pass_obj
+def build(settings: Settings, folder: Path) -> None:
+    """Write the files from which Grafana provisions itself; nothing is written where nothing has changed."""
+    from pipeline.grafana.files import all_files, write_files
+
+    files = all_files(settings)
+    written, removed = write_files(files, folder)
+    for path in written:
+        click.echo(f"{path}: written")
+    for path in removed:
+        click.echo(f"{path}: removed")
+    click.echo(f"{len(files) - len(written)} of {len(files)} files were up to date")
+
+
 @commands.command(name="settings")
 @click.pass_obj
 def settings_command(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pipeline.errors import OperationError
 
+_COLOUR = r"^#[0-9a-fA-F]{6}$"
 # It stands before the first slash of a connection's name.
 COLLECTOR_NAME = r"^[a-zA-Z0-9._-]+$"
 
@@ -40,6 +41,21 @@ class ExchangeSettings(BaseModel):
         """Return the WebSocket address of a channel."""
         named = {name.lower(): url for name, url in self.urls.items()}
         return named.get(channel.lower(), named.get("*", otherwise))
+
+
+class ContactSettings(BaseModel):
+    """Whom Grafana tells of alerts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["webhook", "email"] = Field(description="How.")
+    address: str = Field(
+        min_length=1, description="Where: a URL or e-mail addresses; `$NAME` is an environment variable of Grafana's."
+    )
+    severities: tuple[Literal["info", "warning", "critical"], ...] = Field(
+        ("warning", "critical"), min_length=1, description="Of which alerts."
+    )
+    repeat: str = Field("4h", pattern=r"^[1-9][0-9]*[smhd]$", description="How often, while an alert goes on.")
 
 
 class Settings(BaseSettings):
@@ -113,6 +129,22 @@ class Settings(BaseSettings):
 
     record_interval_ms: int = Field(
         10_000, ge=10, description="Least time between two writes of `record` into its files."
+    )
+
+    grafana_url: str = Field("http://127.0.0.1:3000", description="Grafana for `grafana diff` and `grafana push`.")
+    grafana_token: SecretStr | None = Field(None, description="Token of a service account there, with the role Editor.")
+    grafana_folder: str = Field("Liquidations", min_length=1, description="Grafana's folder of dashboards and alerts.")
+    grafana_datasource: str = Field(
+        "liquidations-clickhouse",
+        pattern=r"^[a-zA-Z0-9_-]{1,40}$",
+        description="Uid of Grafana's data source.",
+    )
+    grafana_timeout_s: float = Field(10.0, gt=0, description="Grafana must answer within this.")
+    long_colour: str = Field("#22c55e", pattern=_COLOUR, description="Of longs; blue #2563eb is safe for everybody.")
+    short_colour: str = Field("#ef4444", pattern=_COLOUR, description="Of shorts; orange #ea580c goes with it.")
+    gradient: float = Field(0.0, ge=0, le=1, description="How strongly columns fade towards their foot.")
+    alert_contacts: dict[str, ContactSettings] = Field(
+        default_factory=dict, description="Whom Grafana tells of alerts, by name; nobody by default."
     )
 
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")

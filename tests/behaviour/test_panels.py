@@ -11,8 +11,9 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from unit.grafana import market
 
+from pipeline.grafana.alert_rules import GROUPS
 from pipeline.grafana.boards import BOARDS
-from pipeline.grafana.macros import TimeRange, expand
+from pipeline.grafana.macros import TimeRange, expand, expand_macros
 from pipeline.grafana.panel import Heat
 from pipeline.grafana.variable import ALL, Choice, Listed, Typed
 from pipeline.warehouse.client import connect
@@ -51,6 +52,8 @@ LISTED = {
 }
 MARKS = {f"{board.uid} {mark.name}": mark.sql for board in BOARDS for mark in board.marks}
 ALL_SQL = {**{name: query.sql for name, (_, query) in QUERIES.items()}, **LISTED, **MARKS}
+
+RULES = {rule.uid: rule for group in GROUPS for rule in group.rules}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,28 @@ def named(client: Client, board: str, panel: int, letter: str = "A", **chosen: s
     return list(answers(client, sql, USUAL | chosen).named_results())
 
 
+def alerting(client: Client, uid: str, until: int) -> dict[tuple[str, ...], float]:
+    """Return the labels and numbers that a rule finds at a time, where it fires."""
+    rule = RULES[uid]
+    sql = expand_macros(rule.sql.strip(), TimeRange(until - rule.looks_back_s * 1_000, until))
+    result = client.query(sql)
+    if not result.result_rows:
+        return {}
+    kinds = [kind.name for kind in result.column_types]
+    numeric = [index for index, kind in enumerate(kinds) if "Int" in kind or "Float" in kind]
+    assert len(numeric) == 1, "one number, the rest labels"
+    assert not any("Date" in kind or "Array" in kind or "Bool" in kind for kind in kinds)
+    assert numeric == [len(kinds) - 1]
+    return {tuple(row[:-1]): row[-1] for row in result.result_rows if row[-1] is not None and row[-1] > rule.above}
+
+
 # On empty tables
+
+
+@pytest.mark.parametrize("uid", RULES)
+def test_a_rule_runs_on_empty_tables_and_only_a_dead_pipeline_fires(empty, uid):
+    fired = alerting(empty, uid, market.END)
+    assert bool(fired) == (uid == "liquidations-no-rows")
 
 
 @pytest.mark.parametrize("name", ALL_SQL)
@@ -316,3 +340,25 @@ def test_every_variable_is_used_and_every_name_is_a_variable():
         assert {v.name for v in board.variables if isinstance(v, Listed | Choice | Typed)} == names
         for name, form in re.findall(r"\$\{(\w+)(?::(\w+))?\}", sql):
             assert form == "singlequote", (board.uid, name)
+
+
+# Alert rules
+
+
+@pytest.mark.parametrize(
+    ("uid", "until", "expected"),
+    [
+        ("liquidations-silent-channel", market.END, {("okx", "SWAP")}),
+        ("liquidations-coverage", market.GAP[1], {("okx", "SWAP")}),
+        ("liquidations-coverage", market.END - 5 * market.MINUTE, set()),
+        ("liquidations-coverage", market.END + 30 * market.MINUTE, {entry for entry in market.CHANNELS}),  # noqa: C416
+        ("liquidations-no-rows", market.END, set()),
+        ("liquidations-no-rows", market.END + 10 * market.MINUTE, {()}),
+        ("liquidations-worker-behind", market.END, set()),
+        ("liquidations-refused-by-us", market.BEGIN + 2 * market.MINUTE, {("sink", "refused")}),
+        ("liquidations-refused-by-us", market.END, set()),
+        ("liquidations-refused", market.END, set()),
+    ],
+)
+def test_a_rule_fires_when_it_should(client, uid, until, expected):
+    assert set(alerting(client, uid, until)) == expected

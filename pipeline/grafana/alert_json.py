@@ -1,0 +1,114 @@
+"""Alert rules as Grafana's provisioning wants them: in files, and by its API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pipeline.grafana.alert import AlertGroup, AlertRule
+from pipeline.grafana.panel import Query
+from pipeline.grafana.targets import target_json
+
+Json = dict[str, Any]
+
+_EXPRESSION: Final = {"type": "__expr__", "uid": "__expr__"}
+_ORGANISATION: Final = 1
+
+
+def file_groups(groups: Sequence[AlertGroup], folder: str, source: str) -> Json:
+    """Return the file `provisioning/alerting/rules.yaml`; `folder` is a title."""
+    return {
+        "apiVersion": 1,
+        "groups": [
+            {
+                "orgId": _ORGANISATION,
+                "name": group.name,
+                "folder": folder,
+                "interval": f"{group.every_s}s",
+                "rules": [_file_rule(rule, source) for rule in group.rules],
+            }
+            for group in groups
+        ],
+    }
+
+
+def api_group(group: AlertGroup, folder_uid: str, source: str) -> Json:
+    """Return the body that replaces a whole group by the API."""
+    return {
+        "title": group.name,
+        "folderUid": folder_uid,
+        "interval": group.every_s,
+        "rules": [_api_rule(rule, group.name, folder_uid, source) for rule in group.rules],
+    }
+
+
+def _file_rule(rule: AlertRule, source: str) -> Json:
+    return _common(rule, source) | {
+        "dashboardUid": rule.dashboard,
+        "panelId": rule.panel,
+        "keepFiringFor": f"{rule.keeps_firing_s}s",
+        # In annotations `$labels` stays as it is; Grafana reads only `${NAME}` there as an environment variable.
+        "annotations": _annotations(rule),
+    }
+
+
+def _api_rule(rule: AlertRule, group: str, folder_uid: str, source: str) -> Json:
+    return _common(rule, source) | {
+        "orgID": _ORGANISATION,
+        "folderUID": folder_uid,
+        "ruleGroup": group,
+        "keep_firing_for": f"{rule.keeps_firing_s}s",
+        "annotations": _annotations(rule) | {"__dashboardUid__": rule.dashboard, "__panelId__": str(rule.panel)},
+    }
+
+
+def _common(rule: AlertRule, source: str) -> Json:
+    return {
+        "uid": rule.uid,
+        "title": rule.title,
+        "condition": "C",
+        "data": _data(rule, source),
+        "noDataState": rule.no_data,
+        "execErrState": rule.on_error,
+        "for": f"{rule.holds_s}s",
+        "labels": {"severity": rule.severity, "product": "liquidations", **dict(rule.labels)},
+        "isPaused": False,
+    }
+
+
+def _annotations(rule: AlertRule) -> dict[str, str]:
+    span = f"from=now-{max(3_600, rule.looks_back_s)}s&to=now"
+    return {
+        "summary": rule.summary,
+        "description": rule.description,
+        "question": rule.question,
+        "panel": f"/d/{rule.dashboard}?viewPanel={rule.panel}&{span}",
+    }
+
+
+def _data(rule: AlertRule, source: str) -> list[Json]:
+    span = {"from": rule.looks_back_s, "to": 0}
+    query = target_json(Query(rule.sql, "table"), "A", source) | {"intervalMs": 60_000, "maxDataPoints": 1_000}
+    reduce = {
+        "refId": "B",
+        "type": "reduce",
+        "datasource": _EXPRESSION,
+        "expression": "A",
+        "reducer": "last",
+        "settings": {"mode": "dropNN"},
+    }
+    condition: Json = {"evaluator": {"type": "gt", "params": [rule.above]}}
+    if rule.recovers_at is not None:
+        condition["unloadEvaluator"] = {"type": "lt", "params": [rule.recovers_at]}
+    threshold = {
+        "refId": "C",
+        "type": "threshold",
+        "datasource": _EXPRESSION,
+        "expression": "B",
+        "conditions": [condition],
+    }
+    return [
+        {"refId": "A", "relativeTimeRange": span, "datasourceUid": source, "model": query},
+        {"refId": "B", "relativeTimeRange": span, "datasourceUid": "__expr__", "model": reduce},
+        {"refId": "C", "relativeTimeRange": span, "datasourceUid": "__expr__", "model": threshold},
+    ]
