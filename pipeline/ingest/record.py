@@ -30,6 +30,7 @@ _MOST_READ = 5_000
 _LONGEST_READ_S = 0.1
 _MOST_HELD_BYTES = 32_000_000
 _LOOK_FOR_PARTITIONS_S = 30.0
+_RETRY_S = 0.1
 
 
 @dataclass(slots=True)
@@ -149,7 +150,7 @@ class _Recorder:
         The end of a partition is where reading meets it, not what the broker says: asked for it, the embedded one names
         the offset behind the first record of the last batch.
         """
-        lowest, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_TIMEOUT_S)
+        lowest, end = self._told_span(partition)
         position = self._folder.positions.get(partition)
         if position is None:
             self._folder.begin(partition, end if from_now else lowest)
@@ -158,6 +159,17 @@ class _Recorder:
         elif position.next < lowest:
             self._lose(partition, position.next, lowest, "deleted before it was recorded")
         return self._reached.setdefault(partition, self._folder.positions[partition].next)
+
+    def _told_span(self, partition: int) -> tuple[int, int]:
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                return self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_TIMEOUT_S)
+            except KafkaException as error:
+                # A topic that was made a moment ago has partitions without a leader.
+                if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline:
+                    raise
+            time.sleep(_RETRY_S)
 
     def _lose(self, partition: int, begin: int, end: int, reason: str) -> None:
         self._folder.skip(partition, begin, end)
@@ -205,6 +217,7 @@ class _Recorder:
         self._held_bytes = 0
 
 
+_LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 # Waiting cures none of these: the topic is gone, or what is to be read next was deleted meanwhile.
 _NO_WAY_ON = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
