@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -503,6 +504,47 @@ def build(settings: Settings, folder: Path) -> None:
     for path in removed:
         click.echo(f"{path}: removed")
     click.echo(f"{len(files) - len(written)} of {len(files)} files were up to date")
+
+
+@grafana.command()
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs.")
+@click.pass_obj
+def diff(settings: Settings, exit_code: bool) -> None:
+    """Show what `grafana push` would change in the Grafana of the settings."""
+    from pipeline.grafana.push import compare, connect
+
+    with closing(connect(settings)) as server:
+        differences = compare(server, settings)
+    for difference in differences:
+        if difference.state != "same":
+            click.echo(f"{difference.kind} {difference.name}: {difference.state}")
+        for line in difference.lines:
+            click.echo(f"    {line}")
+    differing = [difference for difference in differences if difference.state != "same"]
+    if not differing:
+        click.echo("nothing differs")
+    if differing and exit_code:
+        raise SystemExit(1)
+
+
+@grafana.command(name="push")
+@click.pass_obj
+def push_command(settings: Settings) -> None:
+    """Bring dashboards and alert rules of the Grafana of the settings up to date.
+
+    What is the same is left alone. For a Grafana that does not read the files of `grafana build`: what comes from files
+    cannot be pushed.
+    """
+    from pipeline.grafana.push import connect, push
+
+    with closing(connect(settings)) as server:
+        differences = push(server, settings)
+    words = {"new": "made", "changed": "replaced", "removed": "no longer declared, left as it is"}
+    for difference in differences:
+        if difference.state in words:
+            click.echo(f"{difference.kind} {difference.name}: {words[difference.state]}")
+    if not any(difference.state in {"new", "changed"} for difference in differences):
+        click.echo("nothing to do")
 
 
 @commands.command(name="settings")

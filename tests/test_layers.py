@@ -62,6 +62,7 @@ OWNERS = {
     "mode": {"worker"},
     "polars": {"blocks", "embedded", "feeds.archives", "worker"},
     "pydantic_settings": {"settings"},
+    "requests": {"grafana"},
     "rich": {"cli", "embedded"},
 }
 
