@@ -323,9 +323,10 @@ def migrate(settings: Settings, database: str | None) -> None:
 @commands.command()
 @click.pass_obj
 def users(settings: Settings) -> None:
-    """Make ClickHouse's three users, or set their rights and passwords again.
+    """Make ClickHouse's four users, or set their rights and passwords again.
 
-    The passwords come from LIQUIDATIONS_MIGRATE_PASSWORD, LIQUIDATIONS_WRITE_PASSWORD and LIQUIDATIONS_READ_PASSWORD.
+    The passwords come from LIQUIDATIONS_MIGRATE_PASSWORD, LIQUIDATIONS_WRITE_PASSWORD, LIQUIDATIONS_READ_PASSWORD and
+    LIQUIDATIONS_GRAFANA_PASSWORD.
     """
     from pipeline.warehouse.client import connect
     from pipeline.warehouse.users import Passwords, apply_users

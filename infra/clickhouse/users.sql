@@ -1,4 +1,4 @@
--- Three users with no more rights than their work needs. Passwords are parameters and have no default.
+-- Four users with no more rights than their work needs. Passwords are parameters and have no default.
 --
 -- Applied by `pipeline.warehouse.users.apply_users` as a user who may manage users; applying it again changes passwords
 -- and repairs rights. Needs the databases only when the users work, not before.
@@ -69,3 +69,28 @@ REVOKE ALL ON *.* FROM liquidations_read
 
 -- next statement
 GRANT SELECT ON liquidations.* TO liquidations_read
+
+-- next statement
+-- liquidations_grafana is the data source's. Grafana sends SQL as a panel or a user wrote it, so nothing but this user bounds
+-- it: readonly = 1 lets a query bring no setting. The plugin sends max_execution_time with every query and would fail if it
+-- might not. Too many rows are an error: an answer that is cut without a word would be a wrong one.
+CREATE SETTINGS PROFILE OR REPLACE liquidations_grafana SETTINGS
+    readonly = 1,
+    max_execution_time = 30 MIN 1 MAX 60 CHANGEABLE_IN_READONLY,
+    max_memory_usage = 4000000000,
+    max_threads = 4,
+    max_result_rows = 200000,
+    result_overflow_mode = 'throw'
+
+-- next statement
+CREATE USER IF NOT EXISTS liquidations_grafana IDENTIFIED WITH sha256_password BY {grafana_password:String}
+
+-- next statement
+ALTER USER liquidations_grafana IDENTIFIED WITH sha256_password BY {grafana_password:String}
+DEFAULT DATABASE liquidations SETTINGS PROFILE 'liquidations_grafana'
+
+-- next statement
+REVOKE ALL ON *.* FROM liquidations_grafana
+
+-- next statement
+GRANT SELECT ON liquidations.* TO liquidations_grafana

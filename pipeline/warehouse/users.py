@@ -1,4 +1,4 @@
-"""Make the three users of `infra/clickhouse/users.sql`."""
+"""Make the four users of `infra/clickhouse/users.sql`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ LEAST_PASSWORD_CHARACTERS = 12
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """The passwords of `liquidations_migrate`, `liquidations_write` and `liquidations_read`. None has a default."""
+    """The passwords of `liquidations_migrate`, `_write`, `_read` and `_grafana`. None has a default."""
 
     migrate: SecretStr
     write: SecretStr
     read: SecretStr
+    grafana: SecretStr
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Passwords:
         """Read `LIQUIDATIONS_MIGRATE_PASSWORD` and its siblings; raise `WarehouseError` if one is missing or short."""
         found = {}
-        for user in ("migrate", "write", "read"):
+        for user in ("migrate", "write", "read", "grafana"):
             name = f"LIQUIDATIONS_{user.upper()}_PASSWORD"
             password = environment.get(name, "")
             if len(password) < LEAST_PASSWORD_CHARACTERS:
@@ -57,6 +58,7 @@ def apply_users(client: Client, passwords: Passwords) -> list[str]:
         "migrate_password": passwords.migrate.get_secret_value(),
         "write_password": passwords.write.get_secret_value(),
         "read_password": passwords.read.get_secret_value(),
+        "grafana_password": passwords.grafana.get_secret_value(),
     }
     for statement in user_statements():
         needed = {name: value for name, value in parameters.items() if f"{{{name}:" in statement}
@@ -64,4 +66,4 @@ def apply_users(client: Client, passwords: Passwords) -> list[str]:
             client.command(statement, parameters=needed or None)
         except ClickHouseError as error:
             raise WarehouseError(f"cannot make the users: {short_message(error)}") from error
-    return ["liquidations_migrate", "liquidations_write", "liquidations_read"]
+    return ["liquidations_migrate", "liquidations_write", "liquidations_read", "liquidations_grafana"]

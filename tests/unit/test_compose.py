@@ -15,6 +15,8 @@ from brokers import POM, SHARED_SETTINGS
 from conftest import ROOT, missing
 
 from pipeline.cli import commands
+from pipeline.grafana.provisioning import DASHBOARDS_PATH
+from pipeline.grafana.targets import PLUGIN, PLUGIN_VERSION
 from pipeline.settings import Settings
 from pipeline.warehouse.inserting import INSERT_SETTINGS
 from pipeline.warehouse.users import Passwords
@@ -23,7 +25,7 @@ COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "Dockerfile"
 WRITE_SECRETS = ROOT / "infra" / "compose" / "write_secrets.py"
 PASSWORD = "LIQUIDATIONS_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
-LONG_RUNNING = {"kafka", "clickhouse", "ingest", "worker", "sink"}
+LONG_RUNNING = {"kafka", "clickhouse", "ingest", "worker", "sink", "grafana"}
 ONE_SHOT = {"topics", "users", "migrate"}
 # What differs between the tests' broker and that of compose: where it listens, who votes, where the data lie.
 OF_THE_PLACE = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"}
@@ -62,15 +64,16 @@ def test_a_real_parser_takes_the_file(parser, secrets_file):
     assert parsed.returncode == 0, parsed.stderr
     config = yaml.safe_load(parsed.stdout)
     assert set(config["services"]) == LONG_RUNNING | ONE_SHOT
-    assert set(config["volumes"]) == {"kafka-data", "clickhouse-data", "spool"}
+    assert set(config["volumes"]) == {"kafka-data", "clickhouse-data", "spool", "grafana-data"}
     passwords = dict(line.split("=", 1) for line in secrets_file.read_text().splitlines())
     sink = config["services"]["sink"]["environment"]
     assert sink["LIQUIDATIONS_CLICKHOUSE_PASSWORD"] == passwords["LIQUIDATIONS_WRITE_PASSWORD"]
 
 
-@pytest.mark.parametrize("lost", ["ADMIN", "MIGRATE", "WRITE", "READ"])
+@pytest.mark.parametrize("lost", ["ADMIN", "MIGRATE", "WRITE", "READ", "GRAFANA", "GRAFANA_ADMIN"])
 def test_no_password_has_a_default(parser, secrets_file, tmp_path, lost):
-    rest = [line for line in secrets_file.read_text().splitlines(keepends=True) if f"_{lost}_" not in line]
+    lines = secrets_file.read_text().splitlines(keepends=True)
+    rest = [line for line in lines if not line.startswith(f"LIQUIDATIONS_{lost}_PASSWORD=")]
     env_file = tmp_path / "env"
     env_file.write_text("".join(rest))
     parsed = parse(parser, env_file)
@@ -93,7 +96,7 @@ def test_secrets_are_written_once_for_the_owner_only(tmp_path):
     text = path.read_text()
     passwords = [line.partition("=")[2] for line in text.splitlines()]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(set(passwords)) == 4
+    assert len(set(passwords)) == 6
     # ClickHouse's image writes one into XML; compose would interpolate a dollar sign.
     assert all(re.fullmatch(r"[\w-]{32}", password) for password in passwords)
     assert not any(password in first.stdout + first.stderr for password in passwords)
@@ -105,7 +108,7 @@ def test_secrets_are_written_once_for_the_owner_only(tmp_path):
 
 def test_ports_are_open_on_loopback_only(services):
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert sorted(ports) == ["127.0.0.1:8123:8123", "127.0.0.1:9092:9092"]
+    assert sorted(ports) == ["127.0.0.1:3000:3000", "127.0.0.1:8123:8123", "127.0.0.1:9092:9092"]
     assert not any("network_mode" in service for service in services.values())
 
 
@@ -142,12 +145,13 @@ def test_services_start_in_order(services):
         "ingest": {"topics": "service_completed_successfully"},
         "worker": {"topics": "service_completed_successfully"},
         "sink": {"topics": "service_completed_successfully", "migrate": "service_completed_successfully"},
+        "grafana": {"migrate": "service_completed_successfully"},
     }
 
 
 def test_our_services_run_our_commands_with_known_settings(services):
     known = {f"LIQUIDATIONS_{name.upper()}" for name in Settings.model_fields}
-    passwords = {f"LIQUIDATIONS_{user}_PASSWORD" for user in ("MIGRATE", "WRITE", "READ")}
+    passwords = {f"LIQUIDATIONS_{user}_PASSWORD" for user in ("MIGRATE", "WRITE", "READ", "GRAFANA")}
     for name in ONE_SHOT | {"ingest", "worker", "sink"}:
         service = services[name]
         assert service["command"] == [name]
@@ -194,6 +198,24 @@ def test_there_is_one_ingest_whose_spool_outlives_it(services):
     )
 
 
+def test_grafana_reads_our_files_and_keeps_strangers_out(services):
+    grafana = services["grafana"]
+    environment = grafana["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert environment["GF_PLUGINS_PREINSTALL_SYNC"] == f"{PLUGIN}@{PLUGIN_VERSION}"
+    mounted = {tuple(volume.split(":")) for volume in grafana["volumes"][1:]}
+    assert {kind for _, _, kind in mounted} == {"ro"}
+    places = {inside: ROOT / outside for outside, inside, _ in mounted}
+    assert (places[DASHBOARDS_PATH] / Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).name).is_file()
+    provisioned = "".join(path.read_text() for path in places["/etc/grafana/provisioning"].rglob("*.yaml"))
+    assert DASHBOARDS_PATH in provisioned
+    # What the files take from the environment is there.
+    used = set(re.findall(r"\$(LIQUIDATIONS_\w+)", provisioned))
+    assert used == {"LIQUIDATIONS_CLICKHOUSE_HOST", "LIQUIDATIONS_GRAFANA_PASSWORD"}
+    examples = (ROOT / "infra" / "grafana" / "examples" / "contacts.toml").read_text()
+    assert used | set(re.findall(r"\$(LIQUIDATIONS_\w+)", examples)) <= set(environment)
+
+
 def test_data_lie_in_named_volumes(services):
     assert "kafka-data:/var/lib/kafka/data" in services["kafka"]["volumes"]
     assert services["kafka"]["environment"]["KAFKA_LOG_DIRS"] == "/var/lib/kafka/data"
@@ -203,9 +225,9 @@ def test_data_lie_in_named_volumes(services):
 def test_files_that_are_mounted_exist(services):
     mounts = [mount.split(":") for service in services.values() for mount in service.get("volumes", [])]
     files = [mount for mount in mounts if mount[0].startswith(".")]
-    assert len(files) == 4
+    assert len(files) == 6
     for source, target, mode in files:
-        assert (ROOT / source).is_file()
+        assert (ROOT / source).exists()
         assert Path(source).name == Path(target).name
         assert mode == "ro"
 

@@ -20,8 +20,8 @@ from pipeline.warehouse.client import WarehouseError
 from pipeline.warehouse.migrate import read_migrations
 from pipeline.warehouse.users import Passwords, apply_users, user_statements
 
-USERS = ("liquidations_migrate", "liquidations_write", "liquidations_read")
-SECRETS = Passwords(SecretStr("m" * 12), SecretStr("w" * 12), SecretStr("r" * 12))
+USERS = ("liquidations_migrate", "liquidations_write", "liquidations_read", "liquidations_grafana")
+SECRETS = Passwords(SecretStr("m" * 12), SecretStr("w" * 12), SecretStr("r" * 12), SecretStr("g" * 12))
 
 RUN = """
 import json, sys
@@ -60,8 +60,8 @@ def grants(user: str) -> list[str]:
     return found
 
 
-def limits() -> dict[str, tuple[str, str | None, str | None]]:
-    (profile,) = [s for s in user_statements() if "CREATE SETTINGS PROFILE" in s]
+def limits(user: str) -> dict[str, tuple[str, str | None, str | None]]:
+    (profile,) = [s for s in user_statements() if f"CREATE SETTINGS PROFILE OR REPLACE {user} " in s]
     body = profile.partition(" SETTINGS\n")[2]
     pattern = r"(\w+) = (\d+)(?: MIN (\d+) MAX (\d+))?"
     return {name: (value, least or None, most or None) for name, value, least, most in re.findall(pattern, body)}
@@ -77,14 +77,16 @@ def configuration(folder: Path, default: str | None) -> Path:
         networks = "<networks><ip>::/0</ip></networks>"
         return f"<{name}><no_password/>{networks}<profile>{profile}</profile><quota>default</quota>{rights}</{name}>"
 
-    values = "".join(f"<{name}>{value}</{name}>" for name, (value, _, _) in limits().items())
+    limited = default if default in {"liquidations_read", "liquidations_grafana"} else None
+    known = limits(limited or "liquidations_read")
+    values = "".join(f"<{name}>{value}</{name}>" for name, (value, _, _) in known.items())
     bounds = "".join(
-        f"<{name}><min>{least}</min><max>{most}</max></{name}>" for name, (_, least, most) in limits().items() if least
+        f"<{name}><min>{least}</min><max>{most}</max></{name}>" for name, (_, least, most) in known.items() if least
     )
     users = folder / f"users-{default}.xml"
     users.write_text(
         f"<clickhouse><profiles><default/><plain/><read>{values}<constraints>{bounds}</constraints></read></profiles>"
-        f"<users>{user('default', default, 'read' if default == 'liquidations_read' else 'plain')}"
+        f"<users>{user('default', default, 'read' if limited else 'plain')}"
         f"{user('liquidations_migrate', 'liquidations_migrate', 'plain')}</users>"
         "<quotas><default/></quotas></clickhouse>"
     )
@@ -173,6 +175,28 @@ def test_the_reading_user_cannot_lift_its_limits(data):
     assert "Timeout exceeded" in str(told[6])
 
 
+def test_grafanas_user_reads_views_and_may_bring_no_setting(data):
+    """But one, of which the embedded engine cannot be told: the plugin sends it with every query."""
+    assert limits("liquidations_grafana")["readonly"] == ("1", None, None)
+    assert "max_execution_time = 30 MIN 1 MAX 60 CHANGEABLE_IN_READONLY" in "".join(user_statements())
+    told = run(
+        data,
+        "liquidations_grafana",
+        [
+            "SELECT count() FROM liquidations.events",
+            "SELECT 1 SETTINGS max_memory_usage = 0",
+            "SELECT number FROM numbers(200001)",
+            "SELECT count() FROM liquidations_data.events",
+            "DROP VIEW liquidations.events",
+        ],
+    )
+    assert told[0] == [[1]]
+    assert "readonly" in str(told[1])
+    assert "Limit for result exceeded" in str(told[2])
+    assert "Not enough privileges" in str(told[3])
+    assert "readonly" in str(told[4]) or "Not enough privileges" in str(told[4])
+
+
 def test_the_writing_user_writes_and_cannot_read(data):
     told = run(
         data,
@@ -194,7 +218,7 @@ def test_the_writing_user_writes_and_cannot_read(data):
 def test_no_password_has_a_default():
     text = "\n".join(user_statements())
 
-    assert text.count("IDENTIFIED") == 6
+    assert text.count("IDENTIFIED") == 8
     assert re.findall(r"BY (\S+)", text) == [
         f"{{{u.removeprefix('liquidations_')}_password:String}}" for u in USERS for _ in "12"
     ]
