@@ -21,7 +21,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check format bench secrets lock clean
+.PHONY: help setup demo test check format bench secrets up lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,11 @@ bench: $(DEVELOPMENT) $(PEERS) ## measure speed beside other engines (Python 3.1
 
 secrets: ## write .env with random passwords for docker compose, once
 	@$(PYTHON) infra/compose/write_secrets.py .env
+
+up: ## start Kafka, ClickHouse, Grafana and the pipeline with docker compose, and wait until all are well
+	@test -f .env || $(PYTHON) infra/compose/write_secrets.py .env
+	docker compose up --detach --wait
+	@echo "Grafana: http://127.0.0.1:3000, user admin, LIQUIDATIONS_GRAFANA_ADMIN_PASSWORD in .env"
 
 lock: $(UV) ## write the lock files again, with the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade pyproject.toml --output-file requirements.lock
