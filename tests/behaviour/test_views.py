@@ -40,7 +40,7 @@ COLUMNS = {
     "events": "event_id exchange symbol instrument asset quote margin position position_proved price price_kind"
     " order_price quantity notional_usd notional_micros event_time event_time_kind received_time completeness source",
     "bars_1m": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
-    " late_count closed coverage revision",
+    " late_count closed coverage completeness revision",
     "bars_5m": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
     " late_count closed coverage",
     "bars_1h": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
@@ -52,6 +52,7 @@ COLUMNS = {
     "coverage": "exchange channel start alive_ms alive_share frames",
     "contract_coverage": "exchange channel symbol start alive_ms alive_share",
     "subscriptions": "exchange channel symbol asset collector time state",
+    "channels": "exchange channel contracts first_time last_time",
     "silences": "exchange channel began found ended expected probability",
     "heartbeats": "exchange channel collector start frames was_up last_time last_frame_time clock_offset_ms",
     "sightings": "event_id exchange event_time collectors",
