@@ -8,10 +8,11 @@ CREATE OR REPLACE VIEW liquidations.channels
     last_time DateTime64(3, 'UTC') COMMENT 'Latest event or subscription.'
 )
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
-AS SELECT exchange, channel, uniqExact(symbol) AS contracts, min(first_time) AS first_time, max(last_time) AS last_time
+AS SELECT exchange, channel, uniqExact(symbol) AS contracts,
+    toDateTime64(min(first_event), 3, 'UTC') AS first_time, toDateTime64(max(last_event), 3, 'UTC') AS last_time
 FROM
 (
-    SELECT exchange, channel, symbol, min(first_time) AS first_time, max(last_time) AS last_time
+    SELECT exchange, channel, symbol, min(first_time) AS first_event, max(last_time) AS last_event
     FROM liquidations_data.symbols
     GROUP BY exchange, channel, symbol
 )
