@@ -50,7 +50,8 @@ EARLIEST_MS = 1_230_768_000_000
 LATEST_MS = 4_102_444_800_000
 
 _INT64_MAX = 2**63 - 1
-# Clocks differ by seconds; an event of the far future would keep its bar open until then.
+# Clocks differ by seconds; an event of the far future would keep its bar open until then, and a heartbeat would carry
+# the clock of the whole pipeline there.
 _MOST_AHEAD_MS = 600_000
 
 
@@ -318,10 +319,7 @@ def check_liquidation(event: Liquidation) -> Liquidation:
         raise RefusedError("bad_number", f"notional_micros {event.notional_micros} is not a sum of money")
     check_time_ms("event_time", event.event_time)
     check_time_ms("received_time", event.received_time // 1000)
-    if event.event_time > event.received_time // 1000 + _MOST_AHEAD_MS:
-        raise RefusedError(
-            "time_in_future", f"event_time {event.event_time} is later than received_time {event.received_time} allows"
-        )
+    check_not_ahead("event_time", event.event_time, event.received_time)
     return event
 
 
@@ -329,6 +327,12 @@ def check_time_ms(name: str, time_ms: int) -> None:
     """Refuse a time that was plainly read in another unit than milliseconds since 1970."""
     if not EARLIEST_MS <= time_ms < LATEST_MS:
         raise RefusedError("bad_time", f"{name} {time_ms} is not in milliseconds since 1970")
+
+
+def check_not_ahead(name: str, time_ms: int, received_us: int) -> None:
+    """Refuse a time (ms) that is further ahead of the receive time (µs) than clocks differ."""
+    if time_ms > received_us // 1000 + _MOST_AHEAD_MS:
+        raise RefusedError("time_in_future", f"{name} {time_ms} is later than received_time {received_us} allows")
 
 
 def dead_letter_of_frame(frame: Frame, index: int, reason: str, message: str) -> DeadLetter:

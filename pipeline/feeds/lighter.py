@@ -21,7 +21,7 @@ from pipeline.feeds.conversations.lighter import EXCHANGE, LIVE
 from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
-from pipeline.feeds.numbers import choice, decimal_of, positive, shown, time_ms_of
+from pipeline.feeds.numbers import choice, decimal_of, positive, shown, time_ms_of, whole_number
 from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
 from pipeline.feeds.sizes import money_of, size_of
 from pipeline.records import (
@@ -93,7 +93,7 @@ def _liquidation_of(frame: Frame, index: int, row: dict[str, Any], instruments: 
         index,
         instrument,
         size,
-        event_id=identity(EXCHANGE, instrument.symbol, _whole("trade_id", row.get("trade_id"))),
+        event_id=identity(EXCHANGE, instrument.symbol, whole_number("trade_id", row.get("trade_id"))),
         position=_position_of(row),
         price_kind="fill",
         event_time=time_ms_of("timestamp", row.get("timestamp")),
@@ -102,7 +102,7 @@ def _liquidation_of(frame: Frame, index: int, row: dict[str, Any], instruments: 
 
 
 def _instrument_of(market: object, instruments: Instruments) -> Instrument:
-    symbol = str(_whole("market_id", market))
+    symbol = str(whole_number("market_id", market))
     found = instruments.get((EXCHANGE, symbol))
     if found is None:
         raise RefusedError(
@@ -124,14 +124,6 @@ def _position_of(row: dict[str, Any]) -> Position:
         if held and (held > 0) != (position == "long"):
             raise RefusedError("contradictory_position", f"a {position} was closed, but the taker held {shown(before)}")
     return position
-
-
-def _whole(name: str, value: object) -> int:
-    if value is None:
-        raise RefusedError("missing_field", f"{name} is missing")
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise RefusedError("bad_number", f"{name} is {shown(value)}, not a whole number")
-    return value
 
 
 FACTS: Final = Facts(

@@ -90,6 +90,15 @@ def iso_time_us(name: str, text: str) -> int:
     return time_us
 
 
+def whole_number(name: str, value: object) -> int:
+    """Return a whole number, not negative, that must be there as a JSON number."""
+    if value is None:
+        raise RefusedError("missing_field", f"{name} is missing")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise RefusedError("bad_number", f"{name} is {shown(value)}, not a whole number")
+    return value
+
+
 def word(name: str, value: object) -> str:
     """Return a text that must be there."""
     if value is None or value == "":

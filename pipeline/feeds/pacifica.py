@@ -24,7 +24,7 @@ from pipeline.feeds.events import liquidation
 from pipeline.feeds.facts import Era, Facts, Rule
 from pipeline.feeds.feed import Feed, Instruments, Mapped, stateless
 from pipeline.feeds.naming import instrument_of
-from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, word
+from pipeline.feeds.numbers import choice, positive, shown, time_ms_of, whole_number, word
 from pipeline.feeds.rows import json_of, list_of, map_rows, object_of
 from pipeline.feeds.sizes import size_of
 from pipeline.records import (
@@ -82,7 +82,7 @@ def _liquidation_of(
         index,
         instrument,
         size_of(instrument, amount, price, instrument.contract_size),
-        event_id=identity(EXCHANGE, symbol, _history_id(trade.get("h"))),
+        event_id=identity(EXCHANGE, symbol, whole_number("h", trade.get("h"))),
         position=position,
         price_kind=price_kind,
         event_time=time_ms_of("t", trade.get("t")),
@@ -94,14 +94,6 @@ def _position_of(side: object) -> Position:
     if side in _OPENS:
         raise RefusedError("contradictory_position", f"d is {shown(side)}, and no liquidation opens a position")
     return choice("d", side, CLOSES)
-
-
-def _history_id(value: object) -> int:
-    if value is None:
-        raise RefusedError("missing_field", "h is missing")
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise RefusedError("bad_number", f"h is {shown(value)}, not a whole number")
-    return value
 
 
 FACTS: Final = Facts(

@@ -23,19 +23,12 @@ def map_rows(
     at that place in the frame, None for a row that is none by the exchange's rules, or refuses it. A refused row takes
     none of its neighbours along; anything but a `RefusedError` is a fault of ours and is raised.
     """
-    try:
-        rows = rows_of(frame.payload)
-    except RefusedError as refusal:
-        yield dead_letter_of_frame(frame, 0, refusal.reason, str(refusal))
-        return
-    for index, row in enumerate(rows):
-        try:
-            event = event_of(index, row)
-        except RefusedError as refusal:
-            yield dead_letter_of_frame(frame, index, refusal.reason, str(refusal))
-        else:
-            if event is not None:
-                yield event
+
+    def events_of(index: int, row: Row) -> tuple[Liquidation, ...]:
+        event = event_of(index, row)
+        return () if event is None else (event,)
+
+    return map_each_row(frame, rows_of, events_of)
 
 
 def map_each_row(

@@ -32,6 +32,7 @@ from pipeline.records import (
     Instrument,
     RefusedError,
     Subscription,
+    check_not_ahead,
     check_time_ms,
     dead_letter_of_frame,
 )
@@ -43,8 +44,6 @@ REST: Final = "rest:"
 INSTRUMENTS_PER_FRAME: Final = 500
 
 _STATES: Final[dict[str, ChannelState]] = {"up": "up", "down": "down"}
-# As for liquidations: a heartbeat of the far future would carry the clock of the whole pipeline there.
-_MOST_AHEAD_MS: Final = 600_000
 _INT64_MAX: Final = 2**63 - 1
 _Record = TypeVar("_Record", Heartbeat, Subscription)
 
@@ -186,8 +185,7 @@ def _collector(frame: Frame) -> str:
 
 def _time_ms(frame: Frame, said: dict[str, object]) -> int:
     time_ms = time_ms_of("time", said.get("time"))
-    if time_ms > frame.received_time // 1000 + _MOST_AHEAD_MS:
-        raise RefusedError("time_in_future", f"time {time_ms} is later than received_time {frame.received_time} allows")
+    check_not_ahead("time", time_ms, frame.received_time)
     return time_ms
 
 

@@ -12,13 +12,20 @@ from pipeline.feeds.feed import Instruments
 from pipeline.feeds.naming import Naming, instrument_of, known_instrument
 from pipeline.feeds.numbers import decimal_of, exact, shown
 from pipeline.feeds.sizes import money_of
-from pipeline.records import Candle, Frame, Instrument, MarketMetric, Metric, RefusedError, check_time_ms
+from pipeline.records import (
+    Candle,
+    Frame,
+    Instrument,
+    MarketMetric,
+    Metric,
+    RefusedError,
+    check_not_ahead,
+    check_time_ms,
+)
 
 MINUTE_MS: Final = 60_000
 # An open candle is told several times a second; four tellings a minute keep the log small.
 _OPEN_CANDLE_EVERY_US: Final = 15_000_000
-# As for liquidations: clocks differ by seconds.
-_MOST_AHEAD_MS: Final = 600_000
 
 _PRICES: Final = ("mark_price", "index_price")
 _SHARES: Final = ("long_account_share", "short_account_share")
@@ -168,7 +175,4 @@ def truth(name: str, value: object) -> bool:
 
 def _check_time(frame: Frame, name: str, time_ms: int) -> None:
     check_time_ms(name, time_ms)
-    if time_ms > frame.received_time // 1000 + _MOST_AHEAD_MS:
-        raise RefusedError(
-            "time_in_future", f"{name} {time_ms} is later than received_time {frame.received_time} allows"
-        )
+    check_not_ahead(name, time_ms, frame.received_time)
