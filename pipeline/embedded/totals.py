@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.blocks import read_block
 from pipeline.codec import HEADER_BYTES, Codec, schema_id_of
 from pipeline.kafka_client import KafkaUnavailableError, consumer_config
 from pipeline.settings import Settings
-from pipeline.topics import BARS, COVERAGE, DEAD_LETTERS, Topic, topic_name
+from pipeline.topics import BARS, COVERAGE, DEAD_LETTERS, WORKER_STATE, Topic, topic_name
+from pipeline.windows.checkpoint import unsettled_tallies
 
 _READ_RECORDS = 20_000
 _PATIENCE_S = 30.0
@@ -41,11 +43,15 @@ def read_totals(settings: Settings, codec: Codec, frames: int, without_events: i
     """Count what the topics under `settings.topic_prefix` hold, from their beginning."""
     tallies = _table(settings, codec, COVERAGE, "tally", ["exchange", "asset", "start", "revision", *_COUNTS])
     newest = tallies.sort("revision").group_by("exchange", "asset", "start").last()
+    # A clock that is a collector's own stops where that stopped: the last minute's counts lie in the state still.
+    unsettled = [tally for cells in _state(settings).values() for tally in unsettled_tallies(cells)]
     bars = _table(settings, codec, BARS, "bar", ["exchange", "symbol", "start"])
-    counted = {name: int(newest[name].sum() or 0) for name in _COUNTS}
+    counted = {
+        name: int(newest[name].sum() or 0) + sum(getattr(tally, name) for tally in unsettled) for name in _COUNTS
+    }
     return Totals(
         frames=frames,
-        dead_letters=sum(1 for _ in _values(settings, DEAD_LETTERS)),
+        dead_letters=sum(1 for _ in _messages(settings, DEAD_LETTERS)),
         bars=bars.unique().height,
         without_events=without_events,
         **counted,
@@ -58,7 +64,10 @@ _COUNTS = ["events", "duplicates", "late", "too_late"]
 def _table(settings: Settings, codec: Codec, topic: Topic, name: str, columns: list[str]) -> pl.DataFrame:
     """Return the columns of all records of type `name` in `topic`."""
     bodies: dict[int, list[bytes]] = {}
-    for value in _values(settings, topic):
+    for message in _messages(settings, topic):
+        value = message.value()
+        if value is None:
+            continue
         bodies.setdefault(schema_id_of(value), []).append(value[HEADER_BYTES:])
     tables = []
     for schema_id, found in bodies.items():
@@ -71,8 +80,20 @@ def _table(settings: Settings, codec: Codec, topic: Topic, name: str, columns: l
     return pl.concat(tables) if tables else pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
 
 
-def _values(settings: Settings, topic: Topic) -> Iterator[bytes]:
-    """Yield the values of all committed records of `topic`."""
+def _state(settings: Settings) -> dict[int, dict[bytes, bytes]]:
+    """Return the newest cells of the worker's state by partition."""
+    partitions: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+    for message in _messages(settings, WORKER_STATE):
+        cells, key, value = partitions[message.partition() or 0], message.key() or b"", message.value()
+        if value is None:
+            cells.pop(key, None)
+        else:
+            cells[key] = value
+    return partitions
+
+
+def _messages(settings: Settings, topic: Topic) -> Iterator[Message]:
+    """Yield all committed records of `topic`, those of a partition in their order."""
     name = topic_name(topic, settings.topic_prefix)
     consumer = Consumer({**consumer_config(settings, "totals", "totals"), "fetch.wait.max.ms": 10})
     try:
@@ -83,10 +104,9 @@ def _values(settings: Settings, topic: Topic) -> Iterator[bytes]:
             messages = consumer.consume(_READ_RECORDS, timeout=1.0)
             for message in messages:
                 error = message.error()
-                value = message.value()
-                if error is None and value is not None:
-                    yield value
-                elif error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public constant
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public constant
                     ended.add(message.partition() or 0)
     except KafkaException as error:
         raise KafkaUnavailableError(f"cannot read {name}: {error.args[0].str()}") from error

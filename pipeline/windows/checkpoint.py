@@ -191,6 +191,21 @@ def _partition_value(state: PartitionState, parameters: WindowParameters) -> byt
     )
 
 
+def unsettled_tallies(cells: Mapping[bytes, bytes]) -> Iterator[Tally]:
+    """Yield what was counted since the last tallies were said: the minute that the watermark has not left yet."""
+    if PARTITION_KEY not in cells:
+        return
+    present = orjson.loads(cells[PARTITION_KEY])["tally_minute"]
+    for key, value in sorted(cells.items()):
+        kind, _, asset = key.decode().partition("/")
+        if kind != "tally":
+            continue
+        minute, by_exchange = orjson.loads(value)
+        if minute == present:
+            for exchange, counts in by_exchange.items():
+                yield Counts(*counts).tally(exchange, asset, minute)
+
+
 def _restore_partition(state: PartitionState, found: dict[str, Any], parameters: WindowParameters) -> None:
     if found["version"] not in (_FIRST_VERSION, _VERSION):
         raise CheckpointError(f"the worker's state is of version {found['version']}, this program's is {_VERSION}")

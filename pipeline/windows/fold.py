@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.records import COMPLETENESS_ORDER, Heartbeat, Liquidation, Subscription, Tally
+from pipeline.records import COMPLETENESS_ORDER, Heartbeat, Liquidation, Subscription
 from pipeline.windows.channels import Channel, alive_ms, contract_alive_ms, hear, next_watermark
 from pipeline.windows.judging import end_silence, judge_slots, settle
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
@@ -209,17 +209,7 @@ def _fold_subscription(state: PartitionState, subscription: Subscription) -> Non
 def _settle_tallies(state: PartitionState) -> None:
     """Say what was counted in the minute of the watermark that is over."""
     state.settled_tallies.extend(
-        Tally(
-            exchange=exchange,
-            asset=asset,
-            start=state.tally_minute,
-            events=counts.events,
-            duplicates=counts.duplicates,
-            late=counts.late,
-            too_late=counts.too_late,
-            revision=counts.events + counts.duplicates,
-        )
-        for (asset, exchange), counts in sorted(state.tallies.items())
+        counts.tally(exchange, asset, state.tally_minute) for (asset, exchange), counts in sorted(state.tallies.items())
     )
     state.tallies = {}
     state.changed_tallies = set()

@@ -100,6 +100,19 @@ class Counts:
     late: int = 0
     too_late: int = 0
 
+    def tally(self, exchange: str, asset: str, start: int) -> Tally:
+        """Return the record that says these counts of the minute from `start` (ms)."""
+        return Tally(
+            exchange=exchange,
+            asset=asset,
+            start=start,
+            events=self.events,
+            duplicates=self.duplicates,
+            late=self.late,
+            too_late=self.too_late,
+            revision=self.events + self.duplicates,
+        )
+
 
 TallyKey = tuple[str, str]  # asset, exchange
 

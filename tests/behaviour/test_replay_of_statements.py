@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,19 +74,29 @@ def recording() -> list[Frame]:
     return sorted(frames, key=lambda frame: frame.received_time)
 
 
-def test_rows_say_what_the_collector_said(tmp_path):
+def replayed(frames: list[Frame], tmp_path: Path) -> dict[str, int]:
     path = tmp_path / "recording.jsonl"
-    path.write_bytes(b"".join(line_of_frame(frame) for frame in recording()))
-    data = tmp_path / "data"
+    path.write_bytes(b"".join(line_of_frame(frame) for frame in frames))
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "replay", "--json", "--data", str(data), str(path)],
+        [sys.executable, "-m", "pipeline", "replay", "--json", "--data", str(tmp_path / "data"), str(path)],
         capture_output=True,
         text=True,
         timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    totals = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_totals_have_the_minute_that_the_recording_ends_in(tmp_path):
+    end_us = (BASE_MS + MINUTE + 31_000) * 1_000
+    totals = replayed([frame for frame in recording() if frame.received_time <= end_us], tmp_path)
+    assert (totals["events"], totals["duplicates"], totals["bars"]) == (1, 0, 1)
+
+
+def test_rows_say_what_the_collector_said(tmp_path):
+    data = tmp_path / "data"
+    totals = replayed(recording(), tmp_path)
     assert (totals["events"], totals["dead_letters"]) == (1, 0)
 
     client = connect(f"chdb://{data}/clickhouse")
