@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     insert_interval_ms: int = Field(200, ge=1, description="Least time between two inserts of the sink.")
     insert_rows: int = Field(50_000, ge=1, description="Most rows of one insert.")
 
+    rules_file: Path | None = Field(None, description="Rules of detection, in TOML; without: the defaults.")
+
     exchanges: dict[str, ExchangeSettings] = Field(
         default_factory=dict, description="Other addresses and proxies, by exchange: tables of urls, rest_url, proxy."
     )

@@ -70,8 +70,9 @@ OWNERS = {
 PURE_LIBRARIES = {
     *("__future__", "abc", "collections", "dataclasses", "enum", "types", "typing"),
     *("functools", "itertools", "operator"),
-    *("base64", "binascii", "hashlib", "io", "orjson", "pydantic", "re", "struct", "polars", "tomllib", "zlib"),
-    *("bisect", "datetime", "decimal", "fractions", "heapq", "math", "statistics"),
+    *("base64", "binascii", "hashlib", "io", "orjson", "re", "struct", "polars", "tomllib", "zlib"),
+    *("annotated_types", "pydantic", "pydantic_core"),
+    *("bisect", "datetime", "decimal", "difflib", "fractions", "heapq", "math", "statistics"),
     # For the names of paths, and to find the files of exchanges.
     *("importlib", "pathlib", "pkgutil"),
 }

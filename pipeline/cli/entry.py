@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from pipeline.cli import embedded, feeds, grafana, parts, rows, servers
+from pipeline.cli import embedded, feeds, grafana, parts, rows, rules, servers
 from pipeline.errors import OperationError
 from pipeline.settings import read_settings
 
@@ -33,6 +33,7 @@ for _command in (
     *parts.COMMANDS,
     *servers.COMMANDS,
     *grafana.COMMANDS,
+    *rules.COMMANDS,
 ):
     commands.add_command(_command)
 

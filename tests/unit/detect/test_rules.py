@@ -28,17 +28,22 @@ def test_the_hash_follows_the_meaning_not_the_writing():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[surge]\nk = \n[cascade]", "line 2"),
+        ("[surge]\nk = \n[cascade]", "line 2: not TOML: Invalid value"),
+        ("[surge]\nk = 2\n[cascade", "line 3: not TOML: "),
         ("[surge]\n\nk = -1\n", "line 3: surge.k: Input should be greater than 0"),
-        ("[surge]\nk = 2\n[cascade]\nperiod = 3\n", "line 4: cascade.period: Extra inputs are not permitted"),
-        ("[surges]\nk = 2\n", "line 1: surges: Extra inputs are not permitted"),
+        (
+            "[surge]\nk = 2\n[cascade]\nperiod = 3\n",
+            "line 4: cascade.period: no such parameter; there are enabled, when_blind, ",
+        ),
+        ("[surges]\nk = 2\n", "line 1: surges: no such rule; is it surge?"),
         ("[rolling_threshold]\nscopes = ['asset', 'planet']\n", "line 2: rolling_threshold.scopes.1"),
         ("[surge]\nintervals_s = [90]\n", "line 2: surge.intervals_s.0: Input should be 60, 300 or 3600"),
+        ("[surge]\nperoid = 20\n", "line 2: surge.peroid: no such parameter; is it period?"),
         ("surge = 3\n", "line 1: surge"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(text, said):
-    with pytest.raises(RulesError, match=r"^(line|not TOML)") as error:
+    with pytest.raises(RulesError, match=r"^line") as error:
         read_rules(text)
     assert said in str(error.value)
 
