@@ -31,6 +31,7 @@ RECORD_TYPES: Mapping[str, type[Record]] = {
     "coverage": records.Coverage,
     "silence": records.Silence,
     "tally": records.Tally,
+    "anomaly": records.Anomaly,
     "dead_letter": records.DeadLetter,
     "instrument": records.Instrument,
 }

@@ -1,9 +1,9 @@
 """The records that travel through the pipeline.
 
 Every record is a frozen dataclass with the fields of its Avro schema in `schemas/`, which documents them one by
-one. Times are integers: milliseconds since 1970 (UTC) for `event_time`, `start`, `time` and the three of a `Silence`,
-microseconds for `received_time` and `last_frame_time`. Money is whole micro-dollars (`*_micros`, USD x 1e-6); prices
-and quantities are doubles.
+one. Times are integers: milliseconds since 1970 (UTC) for `event_time`, `start`, `time` and those of a `Silence` and
+an `Anomaly`, microseconds for `received_time` and `last_frame_time`. Money is whole micro-dollars (`*_micros`,
+USD x 1e-6); prices and quantities are doubles.
 
 Records built from outside data are checked with `check_liquidation` and its siblings; records decoded from our own
 log are trusted.
@@ -12,6 +12,7 @@ log are trusted.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
@@ -26,6 +27,9 @@ EventTimeKind = Literal["exchange", "received"]
 Completeness = Literal["full", "sampled", "largest_per_second", "inferred", "unknown"]
 ChannelState = Literal["up", "down"]
 Stage = Literal["mapping", "worker", "sink"]
+Scope = Literal["instrument", "asset", "market", "channel"]
+Closed = Literal["long", "short", "both"]
+AnomalyState = Literal["open", "closed"]
 Metric = Literal[
     "open_interest_base",
     "open_interest_usd",
@@ -241,6 +245,43 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Anomaly:
+    """What a detection rule found. The highest revision of an `anomaly_id` is the valid one.
+
+    `asset`, `exchange` and `symbol` are empty where the scope has none; a channel's name stands in `symbol`. `value`,
+    `threshold` and baseline are in the unit of `measure`: USD, events, or a share. `contributors` are the ids of the
+    largest events, at most ten, largest first.
+    """
+
+    anomaly_id: bytes
+    kind: str
+    scope: Scope
+    asset: str
+    exchange: str
+    symbol: str
+    position: Closed
+    measure: str
+    interval_ms: int
+    state: AnomalyState
+    level: int
+    value: float
+    threshold: float
+    baseline_mean: float | None
+    baseline_sd: float | None
+    baseline_n: int
+    coverage: float
+    completeness: Completeness
+    degraded: bool
+    started: int
+    updated: int
+    ended: int | None
+    details: Mapping[str, float]
+    contributors: Sequence[bytes]
+    rules_hash: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """What could not be used, and why."""
 
@@ -274,7 +315,7 @@ class Instrument:
 
 
 Event = Liquidation | Candle | MarketMetric | Heartbeat | Subscription
-Record = Frame | Event | Bar | Coverage | Silence | Tally | DeadLetter | Instrument
+Record = Frame | Event | Bar | Coverage | Silence | Tally | Anomaly | DeadLetter | Instrument
 
 
 def identity(*parts: str | int) -> bytes:

@@ -44,6 +44,7 @@ GRANT
     INSERT ON liquidations_data.heartbeats_in,
     INSERT ON liquidations_data.subscriptions_in,
     INSERT ON liquidations_data.silences_in,
+    INSERT ON liquidations_data.anomalies_in,
     INSERT ON liquidations_data.dead_letters_in
 TO liquidations_write
 

@@ -22,11 +22,12 @@ TABLES: Mapping[str, str] = {
     "heartbeat": "heartbeats",
     "subscription": "subscriptions",
     "silence": "silences",
+    "anomaly": "anomalies",
     "dead_letter": "dead_letters",
 }
 # Records that no table is for.
 WITHOUT_TABLE = frozenset({"frame"})
-REVISED = frozenset({"candle", "bar", "coverage", "tally"})
+REVISED = frozenset({"candle", "bar", "coverage", "tally", "anomaly"})
 # Records that are written into every partition of their topic: those of the first one are enough.
 IN_EVERY_PARTITION = frozenset({"heartbeat"})
 

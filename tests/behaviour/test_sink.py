@@ -13,13 +13,24 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from conftest import wait_until
-from unit.warehouse.rows import DAY, MINUTE, bar, coverage, dead_letter, liquidation, silence, subscription, tally
+from unit.warehouse.rows import (
+    DAY,
+    MINUTE,
+    anomaly,
+    bar,
+    coverage,
+    dead_letter,
+    liquidation,
+    silence,
+    subscription,
+    tally,
+)
 
 from pipeline.codec import HEADER_BYTES, Codec, frame_body
 from pipeline.kafka_client import KafkaUnavailableError, producer_config
 from pipeline.records import Heartbeat, Record
 from pipeline.settings import Settings
-from pipeline.topics import BARS, COVERAGE, DEAD_LETTERS, EVENTS, SINK_TOPICS, Topic, topic_name
+from pipeline.topics import ANOMALIES, BARS, COVERAGE, DEAD_LETTERS, EVENTS, SINK_TOPICS, Topic, topic_name
 from pipeline.warehouse.client import WarehouseError, connect
 from pipeline.warehouse.lag import group_lag, sink_lag
 from pipeline.warehouse.migrate import migrate
@@ -149,6 +160,7 @@ def test_records_of_all_topics_become_rows(settings, warehouse):
     publish(settings, EVENTS, [heartbeat] * PARTITIONS)
     publish(settings, BARS, [bar(revision=4), bar(DAY + MINUTE), bar(revision=7)], transaction=True)
     publish(settings, COVERAGE, [coverage(), tally(), silence()], transaction=True)
+    publish(settings, ANOMALIES, [anomaly(), anomaly(revision=2, state="closed", ended=DAY)], transaction=True)
     publish(settings, DEAD_LETTERS, [dead_letter()])
 
     with running(settings) as sink:
@@ -156,6 +168,7 @@ def test_records_of_all_topics_become_rows(settings, warehouse):
         counts = sink.stop()
 
     assert stored_notionals(warehouse) == [liquidation(number).notional_micros for number in range(1_000)]
+    assert column(warehouse, "SELECT state FROM liquidations.anomalies") == ["closed"]
     assert column(warehouse, "SELECT revision FROM liquidations.bars_1m ORDER BY start") == [7, 3]
     assert column(warehouse, "SELECT alive_share FROM liquidations.coverage") == [1.0]
     assert column(warehouse, "SELECT events FROM liquidations.tallies") == [5]
@@ -169,6 +182,7 @@ def test_records_of_all_topics_become_rows(settings, warehouse):
         "coverage": 1,
         "tallies": 1,
         "silences": 1,
+        "anomalies": 2,
         "subscriptions": 1,
         "heartbeats": 1,
         "dead_letters": 1,

@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from unit.warehouse.rows import (
     DAY,
     MINUTE,
+    anomaly,
     bar,
     candle,
     coverage,
@@ -54,6 +55,9 @@ COLUMNS = {
     "subscriptions": "exchange channel symbol asset collector time state",
     "channels": "exchange channel contracts first_time last_time",
     "silences": "exchange channel began found ended expected probability",
+    "anomalies": "anomaly_id kind scope asset exchange symbol position measure interval_ms state level value threshold"
+    " baseline_mean baseline_sd baseline_n coverage completeness degraded started updated ended details contributors"
+    " rules_hash revision",
     "heartbeats": "exchange channel collector start frames was_up last_time last_frame_time clock_offset_ms",
     "sightings": "event_id exchange event_time collectors",
     "collectors_1m": "exchange start collectors events seen_by only_by only_one only_one_share",
@@ -158,6 +162,7 @@ def test_a_repeated_insert_changes_no_view(client, codec):
         dead_letter(),
         subscription(),
         silence(),
+        anomaly(),
     ]
     store(client, codec, records)
     before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in COLUMNS}
@@ -494,3 +499,26 @@ def test_sums_of_a_view_agree_with_the_events(client, codec):
 
     assert micros == sum(event.notional_micros for event in events)
     assert math.isclose(total, micros / 1e6)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("together", [True, False])
+def test_an_anomaly_is_shown_as_its_highest_revision_says(client, codec, order, together):
+    life = [
+        anomaly(),
+        anomaly(revision=2, value=2e6, updated=DAY + 40_000),
+        anomaly(revision=5, state="closed", value=3e6, ended=DAY + MINUTE, details={"events": 15.0, "bars": 1.0}),
+    ]
+    for block in [[life[at] for at in order]] if together else [[life[at]] for at in order]:
+        store(client, codec, block)
+    store(client, codec, [anomaly(DAY + MINUTE, baseline_mean=None, baseline_sd=None)])
+
+    found = select(client, "SELECT * FROM liquidations.anomalies ORDER BY started")
+
+    assert [row["state"] for row in found] == ["closed", "open"]
+    closed, opened = found
+    assert closed["anomaly_id"] == life[0].anomaly_id.hex()
+    assert closed["contributors"] == [contributor.hex() for contributor in life[0].contributors]
+    assert (closed["value"], closed["revision"], closed["details"]) == (3e6, 5, {"events": 15.0, "bars": 1.0})
+    assert (closed["started"], closed["ended"]) == (at(DAY), at(DAY + MINUTE))
+    assert (opened["ended"], opened["baseline_mean"], opened["baseline_n"]) == (None, None, 30)

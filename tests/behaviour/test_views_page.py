@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 from unit.warehouse.rows import (
     DAY,
     MINUTE,
+    anomaly,
     bar,
     candle,
     coverage,
@@ -50,6 +51,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         heartbeat(),
         liquidation(1, source=live("tokyo")),
         silence(),
+        anomaly(contributors=[liquidation(1).event_id]),
         subscription(),
     ]
     store(client, Codec(), records)

@@ -17,10 +17,12 @@ EXAMPLES = sorted(SCHEMAS.glob("examples/*/*.json"))
 CODEC = Codec()
 
 
+def unhex(value):
+    return [bytes.fromhex(one) for one in value] if isinstance(value, list) else bytes.fromhex(value)
+
+
 def record_of(name: str, row: dict[str, object]):
-    values = {
-        key.removesuffix("_hex"): bytes.fromhex(value) if key.endswith("_hex") else value for key, value in row.items()
-    }
+    values = {key.removesuffix("_hex"): unhex(value) if key.endswith("_hex") else value for key, value in row.items()}
     if "source" in values:
         values["source"] = Source(**values["source"])
     return RECORD_TYPES[name](**values)

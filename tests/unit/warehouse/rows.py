@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from pipeline.codec import Codec
 from pipeline.records import (
+    Anomaly,
     Bar,
     Candle,
     Coverage,
@@ -155,6 +156,38 @@ def silence(began: int = DAY, **changes: Any) -> Silence:
         "revision": 1,
     }
     return Silence(**fields | changes)
+
+
+def anomaly(started: int = DAY, revision: int = 1, **changes: Any) -> Anomaly:
+    fields: dict[str, Any] = {
+        "anomaly_id": identity("anomaly", started),
+        "kind": "surge",
+        "scope": "asset",
+        "asset": "BTC",
+        "exchange": "",
+        "symbol": "",
+        "position": "long",
+        "measure": "usd",
+        "interval_ms": MINUTE,
+        "state": "open",
+        "level": 0,
+        "value": 1_250_000.5,
+        "threshold": 900_000.0,
+        "baseline_mean": 100_000.0,
+        "baseline_sd": 320_000.0,
+        "baseline_n": 30,
+        "coverage": 0.995,
+        "completeness": "sampled",
+        "degraded": False,
+        "started": started,
+        "updated": started + 30_000,
+        "ended": None,
+        "details": {"events": 12.0},
+        "contributors": [identity("event", 1), identity("event", 2)],
+        "rules_hash": "0123456789abcdef",
+        "revision": revision,
+    }
+    return Anomaly(**fields | changes)
 
 
 def live(collector: str, number: int = 0) -> Source:
