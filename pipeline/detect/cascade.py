@@ -7,20 +7,32 @@ least `least_one_sidedness` of the USD liquidated in its time is its own, its US
 `least_move_sd` deviations. Once open it goes on through gaps of up to `end_gaps` times the limit. It has subsided after
 a longer one, or when the USD of the last gap's length is under `end_rate` of its highest.
 
-Events come in the order of their times: the caller holds them back until the watermark has passed them by the
-lateness. What comes later than that is added by `late`.
+Liquidations are summed up by second and position as they come (`Second`), in any order, and taken in the order of
+seconds once time has gone on by `settle_ms`. What comes later than that is put into the run of its time where that
+still is one. So an event costs a sum, whatever the market does, and what is kept of an asset does not grow with the
+number of its events.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
+from typing import Final
 
+from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import RunSizes, note, quantile
-from pipeline.records import Position
+from pipeline.records import COMPLETENESS_ORDER, Completeness, Position
 
-SECOND_MS = 1_000
-_MOST_CONTRIBUTORS = 10
+SECOND_MS: Final = 1_000
+MICROS: Final = 1_000_000
+POSITIONS: Final[tuple[Position, Position]] = ("long", "short")
+_MOST_CONTRIBUTORS: Final = 10
+# Ended cascades that late events can still correct; more in ten minutes are not told apart by anybody.
+_MOST_ENDED: Final = 8
+_KEPT_MS: Final = 600_000
+_SAMPLED: Final = frozenset(COMPLETENESS_ORDER.index(kind) for kind in ("sampled", "largest_per_second"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,7 @@ class CascadeParameters:
 
     gap_ms: int = 20_000
     sampled_gap_ms: int = 30_000
+    settle_ms: int = 2_000
     least_events: int = 5
     least_one_sidedness: float = 0.65
     floor_micros: int = 100_000_000_000
@@ -39,40 +52,95 @@ class CascadeParameters:
     end_rate: float = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Forced:
-    """One liquidation as the rule reads it: time (ms), value, and whether its feed shows only a sample."""
+def parameters_of(rule: CascadeRule) -> CascadeParameters:
+    """Return the parameters in a rules file's table."""
+    return CascadeParameters(
+        gap_ms=round(rule.gap_s * 1_000),
+        sampled_gap_ms=round(rule.sampled_gap_s * 1_000),
+        settle_ms=round(rule.settle_s * 1_000),
+        least_events=rule.least_events,
+        least_one_sidedness=rule.least_one_sidedness,
+        floor_micros=round(rule.floor_usd * MICROS),
+        quantile=rule.quantile,
+        history_days=rule.history_days,
+        least_move_sd=rule.least_move_sd,
+        end_gaps=rule.end_gaps,
+        end_rate=rule.end_rate,
+    )
 
-    time: int
-    event_id: bytes
-    exchange: str
+
+@dataclass(slots=True)
+class Second:
+    """The liquidations of one position in one second; nothing in it depends on the order in which they came.
+
+    `first` and `last` are times (ms), `price_first` is the price at `first`, `completeness` the worst rank in
+    `COMPLETENESS_ORDER`. `first_on` is each exchange's first time. `largest` are the largest events (micros, id),
+    rising.
+    """
+
     position: Position
-    micros: int
-    price: float
-    sampled: bool
+    first: int
+    last: int
+    price_first: float
+    price_extreme: float
+    completeness: int = 0
+    micros: int = 0
+    count: int = 0
+    sampled_count: int = 0
+    first_on: dict[str, int] = field(default_factory=dict)
+    largest: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def add(self, time: int, event_id: bytes, exchange: str, micros: int, price: float, completeness: int) -> None:
+        """Take in one liquidation of this second at `time` (ms)."""
+        is_long = self.position == "long"
+        if time <= self.first:
+            # Of two at the same time the price furthest from where the flow drives it is the first.
+            if time < self.first or (price > self.price_first) == is_long:
+                self.price_first = price
+            self.first = time
+        elif time > self.last:
+            self.last = time
+        if (price < self.price_extreme) == is_long:
+            self.price_extreme = price
+        if completeness != self.completeness:
+            self.completeness = max(self.completeness, completeness)
+        if completeness in _SAMPLED:
+            self.sampled_count += 1
+        self.micros += micros
+        self.count += 1
+        first = self.first_on.get(exchange)
+        if first is None or time < first:
+            self.first_on[exchange] = time
+        largest = self.largest
+        if len(largest) < _MOST_CONTRIBUTORS:
+            insort(largest, (micros, event_id))
+        elif micros >= largest[0][0]:
+            insort(largest, (micros, event_id))
+            del largest[0]
 
 
 @dataclass(slots=True)
 class Run:
     """A run so far.
 
-    `first_on` is each exchange's first time. `seconds` are the run's USD by second within the last gap's length, from
-    which `rate_micros` (their sum) and `peak_rate_micros` are kept; `peak_second` is the second with the most USD.
-    `waves` counts the times the rate rose again after it had fallen under half of the last height. `largest` are the
-    largest events (micros, id). `threshold_micros` is the bound that it passed when it opened, 0 before.
+    `seconds` are the run's USD by second within the last gap's length, from which `rate_micros` (their sum) and
+    `peak_rate_micros` are kept; `peak_second` is the second with the most USD. `waves` counts the times the rate rose
+    again after it had fallen under half of the last height. `largest` are the largest events (micros, id), rising.
+    `threshold_micros` is the bound that it passed when it opened and `moved_sd` how far the price had moved then, None
+    where that was unknown. `opened` is when it became a cascade, `ended` when it had subsided (ms).
     """
 
     position: Position
     begin: int
     last: int
+    price_first: float
+    price_extreme: float
     micros: int = 0
     count: int = 0
     opposite_micros: int = 0
     opposite_count: int = 0
-    all_sampled: bool = True
-    price_first: float = 0.0
-    price_extreme: float = 0.0
-    price_last: float = 0.0
+    sampled_count: int = 0
+    completeness: int = 0
     first_on: dict[str, int] = field(default_factory=dict)
     seconds: dict[int, int] = field(default_factory=dict)
     rate_micros: int = 0
@@ -83,106 +151,183 @@ class Run:
     wave_height_micros: int = 0
     wave_low_micros: int = 0
     largest: list[tuple[int, bytes]] = field(default_factory=list)
-    is_open: bool = False
-    opened: int = 0
+    opened: int | None = None
     threshold_micros: int = 0
+    moved_sd: float | None = None
+    ended: int | None = None
+    ended_by_rate: bool = False
     revision: int = 0
 
     @property
+    def is_cascade(self) -> bool:
+        """Tell whether it has been found to be one."""
+        return self.opened is not None
+
+    @property
     def one_sidedness(self) -> float:
-        """Return the run's share of the USD liquidated in its time, both positions together."""
-        return self.micros / (self.micros + self.opposite_micros)
+        """Return the run's share of the USD liquidated in its time, both positions together; 1 of nothing."""
+        both = self.micros + self.opposite_micros
+        return self.micros / both if both else 1.0
+
+    @property
+    def worst_completeness(self) -> Completeness:
+        """Return the class of the least complete feed in it."""
+        return COMPLETENESS_ORDER[self.completeness]
+
+    @property
+    def exchanges(self) -> list[str]:
+        """Return the exchanges in the order of their first liquidation in it; of two at the same time by name."""
+        return sorted(self.first_on, key=lambda exchange: (self.first_on[exchange], exchange))
+
+
+# By second (ms) and position, as they come.
+Waiting = dict[tuple[int, Position], Second]
+# How many deviations the price has moved with the forced flow since the run began, None where that is unknown.
+Moved = Callable[[Run], float | None]
+# Whether the feeds were listened to enough for the run to be judged.
+Judged = Callable[[Run], bool]
 
 
 @dataclass(slots=True)
 class AssetRuns:
-    """What one asset remembers: the runs under way by position, and how large its runs were."""
+    """What one asset remembers.
 
+    `waiting` are the seconds that are not taken yet, `settled` the time (ms) up to which they are. `runs` are under
+    way, `ended` those cascades that late events can still correct. `usual_micros` is the bound by history, None when it
+    is to be found anew.
+    """
+
+    waiting: Waiting = field(default_factory=dict)
+    settled: int = 0
     runs: dict[Position, Run] = field(default_factory=dict)
+    ended: list[Run] = field(default_factory=list)
     sizes: RunSizes = field(default_factory=RunSizes)
+    usual_micros: int | None = None
+
+    def add(
+        self,
+        time: int,
+        event_id: bytes,
+        exchange: str,
+        position: Position,
+        micros: int,
+        price: float,
+        completeness: int,
+    ) -> None:
+        """Take in one distinct liquidation at event time `time` (ms); `completeness` is a rank."""
+        key = time - time % SECOND_MS, position
+        second = self.waiting.get(key)
+        if second is None:
+            second = self.waiting[key] = Second(position, time, time, price, price)
+        second.add(time, event_id, exchange, micros, price, completeness)
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether time alone changes nothing any more."""
+        return not (self.waiting or self.runs or self.ended)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A cascade opened, grew or ended (`ended` in ms, with the reason). The run is as it was at that moment."""
+def settle(
+    runs: AssetRuns, now: int, parameters: CascadeParameters, moved: Moved, judged: Judged = lambda _run: True
+) -> list[Run]:
+    """Let time go on to `now` (ms); return the cascades that opened, grew or ended, with their revisions raised.
 
-    run: Run
-    ended: int | None = None
-    reason: str = ""
-
-
-# How many deviations the price has moved with the forced flow from `begin` to `now` (ms), or None where it is unknown.
-Moved = Callable[[Position, int, int], float | None]
-
-
-def take(runs: AssetRuns, forced: Forced, parameters: CascadeParameters, moved: Moved) -> list[Change]:
-    """Take the next liquidation in the order of times; return what changed."""
-    changes = advance(runs, forced.time, parameters)
-    run = runs.runs.get(forced.position)
-    if run is None:
-        run = runs.runs[forced.position] = Run(forced.position, forced.time, forced.time)
-        run.price_first = run.price_extreme = forced.price
-    _add(run, forced, parameters)
-    for other in runs.runs.values():
-        if other is not run:
-            other.opposite_micros += forced.micros
-            other.opposite_count += 1
-    if not run.is_open and _is_cascade(runs, run, parameters, moved):
-        run.is_open, run.opened = True, forced.time
-    if run.is_open:
-        run.revision += 1
-        changes.append(Change(run))
-    return changes
-
-
-def late(runs: AssetRuns, forced: Forced) -> list[Change]:
-    """Add a liquidation that came after its time was settled to the open cascade it belongs to, if there is one."""
-    run = runs.runs.get(forced.position)
-    if run is None or not run.is_open or not run.begin <= forced.time <= run.last:
+    The sequence of `now` may have any steps: what is found is the same, only in how many revisions differs.
+    """
+    until = now - parameters.settle_ms
+    until -= until % SECOND_MS
+    if until <= runs.settled:
         return []
-    run.micros += forced.micros
-    run.count += 1
-    _note_largest(run, forced)
-    run.first_on[forced.exchange] = min(forced.time, run.first_on.get(forced.exchange, forced.time))
-    run.revision += 1
-    return [Change(run)]
+    changed: list[Run] = []
+    for start in sorted({start for start, _ in runs.waiting if start < until}):
+        changed += _end(runs, start, parameters)
+        both = [runs.waiting.pop((start, position), None) for position in POSITIONS]
+        seconds = sorted((second for second in both if second is not None), key=lambda second: second.first)
+        grown = [run for second in seconds if (run := _place(runs, second, start, parameters, changed)) is not None]
+        _oppose(runs, seconds)
+        for run in grown:
+            if not run.is_cascade:
+                _judge(runs, run, parameters, moved, judged)
+            if run.is_cascade:
+                changed.append(run)
+    changed += _end(runs, until, parameters)
+    runs.settled = until
+    runs.ended = [run for run in runs.ended if run.ended is not None and run.ended > until - _KEPT_MS][-_MOST_ENDED:]
+    distinct = list({id(run): run for run in changed}.values())
+    for run in distinct:
+        run.revision += 1
+    return distinct
 
 
-def advance(runs: AssetRuns, now: int, parameters: CascadeParameters) -> list[Change]:
-    """Let time pass up to `now` (ms): end what has subsided, forget runs that became nothing."""
-    changes: list[Change] = []
-    for run in list(runs.runs.values()):
-        patience = _patience_ms(run, parameters)
-        faded = _faded_at(run, now, parameters) if run.is_open else None
-        silent = run.last + patience if now > run.last + patience else None
-        ended = min((time for time in (faded, silent) if time is not None), default=None)
-        if ended is None:
-            continue
-        _finish(runs, run, parameters)
-        if run.is_open:
-            run.revision += 1
-            changes.append(Change(run, ended, "rate" if ended == faded else "gap"))
-    return changes
+def _place(
+    runs: AssetRuns, second: Second, start: int, parameters: CascadeParameters, changed: list[Run]
+) -> Run | None:
+    """Add `second`, which began at `start`, to the run it belongs to, and return that; None if it is one of its own."""
+    run = runs.runs.get(second.position)
+    if run is not None and second.first > run.last + _patience_ms(run, parameters):
+        changed += _finish(runs, run, run.last + _patience_ms(run, parameters), parameters)
+        run = None
+    # A late second may belong to what is over, or lie before the run under way.
+    past = next(
+        (old for old in runs.ended if old.position == second.position and _holds(old, second, parameters)), None
+    )
+    if past is not None and (run is None or second.last < run.begin):
+        _sum(past, second)
+        return past
+    if run is None:
+        run = runs.runs[second.position] = Run(
+            second.position, second.first, second.first, second.price_first, second.price_first
+        )
+    elif second.last < run.begin - _gap_ms(run, parameters):
+        _count(runs, second.last, second.micros, parameters)
+        return None
+    _add(run, second, start, parameters)
+    return run
 
 
-def _add(run: Run, forced: Forced, parameters: CascadeParameters) -> None:
-    run.last = forced.time
-    run.micros += forced.micros
-    run.count += 1
-    run.all_sampled = run.all_sampled and forced.sampled
-    run.price_last = forced.price
-    lower = run.position == "long"
-    run.price_extreme = min(run.price_extreme, forced.price) if lower else max(run.price_extreme, forced.price)
-    run.first_on.setdefault(forced.exchange, forced.time)
-    _note_largest(run, forced)
-    second = forced.time - forced.time % SECOND_MS
-    _forget_seconds(run, second - _gap_ms(run, parameters))
-    held = run.seconds[second] = run.seconds.get(second, 0) + forced.micros
-    run.rate_micros += forced.micros
-    run.peak_rate_micros = max(run.peak_rate_micros, run.rate_micros)
+def _oppose(runs: AssetRuns, seconds: list[Second]) -> None:
+    """Count the seconds, which are added to their runs, in the runs of the other position that go on at their time."""
+    for second in seconds:
+        for run in runs.runs.values():
+            if run.position != second.position and second.last >= run.begin - run.begin % SECOND_MS:
+                run.opposite_micros += second.micros
+                run.opposite_count += second.count
+
+
+def _holds(run: Run, second: Second, parameters: CascadeParameters) -> bool:
+    return run.ended is not None and run.begin - _gap_ms(run, parameters) <= second.first < run.ended
+
+
+def _add(run: Run, second: Second, start: int, parameters: CascadeParameters) -> None:
+    _sum(run, second)
+    if not run.is_cascade and second.first < run.begin:
+        run.begin, run.price_first = second.first, second.price_first
+    run.last = max(run.last, second.last)
+    newest = max(run.seconds, default=start)
+    gap = _gap_ms(run, parameters)
+    if start > newest - gap:
+        run.seconds[start] = run.seconds.get(start, 0) + second.micros
+        run.rate_micros += second.micros
+        _forget_seconds(run, max(start, newest) - gap)
+        run.peak_rate_micros = max(run.peak_rate_micros, run.rate_micros)
+        _note_wave(run)
+    held = run.seconds.get(start, second.micros)
     if held > run.peak_second_micros:
-        run.peak_second, run.peak_second_micros = second, held
-    _note_wave(run)
+        run.peak_second, run.peak_second_micros = start, held
+
+
+def _sum(run: Run, second: Second) -> None:
+    run.micros += second.micros
+    run.count += second.count
+    run.sampled_count += second.sampled_count
+    run.completeness = max(run.completeness, second.completeness)
+    nearer, further = (min, max) if run.position == "long" else (max, min)
+    run.price_extreme = nearer(run.price_extreme, second.price_extreme)
+    if second.first == run.begin:
+        run.price_first = further(run.price_first, second.price_first)
+    for exchange, time in second.first_on.items():
+        run.first_on[exchange] = min(time, run.first_on.get(exchange, time))
+    run.largest = sorted([*run.largest, *second.largest])[-_MOST_CONTRIBUTORS:]
 
 
 def _note_wave(run: Run) -> None:
@@ -198,15 +343,42 @@ def _note_wave(run: Run) -> None:
         run.wave_height_micros = run.wave_low_micros = run.rate_micros
 
 
-def _note_largest(run: Run, forced: Forced) -> None:
-    run.largest.append((forced.micros, forced.event_id))
-    run.largest.sort(reverse=True)
-    del run.largest[_MOST_CONTRIBUTORS:]
-
-
 def _forget_seconds(run: Run, before: int) -> None:
     for second in [known for known in run.seconds if known <= before]:
         run.rate_micros -= run.seconds.pop(second)
+
+
+def _judge(runs: AssetRuns, run: Run, parameters: CascadeParameters, moved: Moved, judged: Judged) -> None:
+    """Open the run if it is a cascade now."""
+    if run.count < parameters.least_events or run.micros <= parameters.floor_micros:
+        return
+    if run.one_sidedness < parameters.least_one_sidedness:
+        return
+    if runs.usual_micros is None:
+        # Of fewer runs than this the quantile is no more than the largest.
+        least = ceil(1 / (1 - parameters.quantile)) if parameters.quantile < 1 else 1
+        runs.usual_micros = quantile(runs.sizes, parameters.quantile) if runs.sizes.total >= least else 0
+    if run.micros <= runs.usual_micros:
+        return
+    deviations = moved(run)
+    if (deviations is not None and deviations < parameters.least_move_sd) or not judged(run):
+        return
+    run.opened, run.moved_sd = run.last, deviations
+    run.threshold_micros = max(parameters.floor_micros, runs.usual_micros)
+
+
+def _end(runs: AssetRuns, now: int, parameters: CascadeParameters) -> list[Run]:
+    """End what has subsided by `now` (ms), forget runs that became nothing; return the cascades among them."""
+    ended: list[Run] = []
+    for run in list(runs.runs.values()):
+        faded = _faded_at(run, now, parameters) if run.is_cascade else None
+        patience = _patience_ms(run, parameters)
+        silent = run.last + patience if now > run.last + patience else None
+        time = min((time for time in (faded, silent) if time is not None), default=None)
+        if time is not None:
+            run.ended_by_rate = time == faded
+            ended += _finish(runs, run, time, parameters)
+    return ended
 
 
 def _faded_at(run: Run, now: int, parameters: CascadeParameters) -> int | None:
@@ -222,32 +394,27 @@ def _faded_at(run: Run, now: int, parameters: CascadeParameters) -> int | None:
     return None
 
 
-def _is_cascade(runs: AssetRuns, run: Run, parameters: CascadeParameters, moved: Moved) -> bool:
-    if run.count < parameters.least_events or run.one_sidedness < parameters.least_one_sidedness:
-        return False
-    if run.micros <= parameters.floor_micros:
-        return False
-    usual = quantile(runs.sizes, parameters.quantile)
-    if run.micros <= usual:
-        return False
-    deviations = moved(run.position, run.begin, run.last)
-    if deviations is not None and deviations < parameters.least_move_sd:
-        return False
-    run.threshold_micros = max(parameters.floor_micros, usual)
-    return True
+def _finish(runs: AssetRuns, run: Run, time: int, parameters: CascadeParameters) -> list[Run]:
+    del runs.runs[run.position]
+    _count(runs, run.last, run.micros, parameters)
+    if not run.is_cascade:
+        return []
+    run.ended = max(time, run.begin)
+    run.seconds = {}
+    runs.ended.append(run)
+    return [run]
+
+
+def _count(runs: AssetRuns, time: int, micros: int, parameters: CascadeParameters) -> None:
+    note(runs.sizes, time, micros, parameters.history_days)
+    runs.usual_micros = None
 
 
 def _gap_ms(run: Run, parameters: CascadeParameters) -> int:
-    return parameters.sampled_gap_ms if run.all_sampled else parameters.gap_ms
+    return parameters.sampled_gap_ms if run.sampled_count == run.count else parameters.gap_ms
 
 
 def _patience_ms(run: Run, parameters: CascadeParameters) -> int:
     """Return after how long without an event the run is over."""
     gap = _gap_ms(run, parameters)
-    return round(gap * parameters.end_gaps) if run.is_open else gap
-
-
-def _finish(runs: AssetRuns, run: Run, parameters: CascadeParameters) -> None:
-    del runs.runs[run.position]
-    if run.count >= parameters.least_events:
-        note(runs.sizes, run.last, run.micros, parameters.history_days)
+    return round(gap * parameters.end_gaps) if run.is_cascade else gap

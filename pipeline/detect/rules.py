@@ -117,6 +117,12 @@ class CascadeRule(Rule):
 
     gap_s: float = Field(default=20.0, gt=0, le=600, description="Longest time between two events of a run.")
     sampled_gap_s: float = Field(default=30.0, gt=0, le=600, description="The same for sampled feeds.")
+    settle_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=60,
+        description="Events are put in the order of their times for so long before they are judged.",
+    )
     least_events: int = Field(default=5, ge=2, description="A run of fewer events is no cascade.")
     least_one_sidedness: _Share = Field(default=0.65, description="Share of the run's position in the USD of its time.")
     floor_usd: _Usd = Field(default=100_000.0, description="A run of no more USD is no cascade.")
@@ -133,7 +139,7 @@ class RegimeRule(Rule):
     """What kind of bar it is, by the asset's own quantiles (requirements S34 to S36, S41)."""
 
     high: _Share = Field(default=0.9, description="High is above this quantile of the asset's bars.")
-    low: _Share = Field(default=0.25, description="Low is at or below this one.")
+    low: _Share = Field(default=0.25, description="Low is under this one.")
     history_bars: int = Field(default=2_016, ge=50, description="Five-minute bars: a week.")
     quiet_bars: int = Field(default=12, ge=1, description="A quiet period is at least so many quiet bars in a row.")
 

@@ -17,6 +17,11 @@ class RunSizes:
 
     days: dict[int, dict[int, int]] = field(default_factory=dict)
 
+    @property
+    def total(self) -> int:
+        """Return the number of runs."""
+        return sum(sum(counts.values()) for counts in self.days.values())
+
 
 def note(sizes: RunSizes, time: int, micros: int, history_days: int) -> None:
     """Count a run of `micros` that ended at `time` (ms), and forget days before the history."""
