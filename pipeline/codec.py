@@ -32,6 +32,7 @@ RECORD_TYPES: Mapping[str, type[Record]] = {
     "silence": records.Silence,
     "tally": records.Tally,
     "anomaly": records.Anomaly,
+    "cascade": records.Cascade,
     "dead_letter": records.DeadLetter,
     "instrument": records.Instrument,
 }

@@ -282,6 +282,37 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
+class Cascade:
+    """A run of liquidations of one position of one asset, across exchanges, that is large for the asset.
+
+    It is told beside the `Anomaly` of the same id. The highest revision is the valid one. `begin`, `peak` and `end` are
+    milliseconds; `exchanges` stand in the order of their first liquidation in it.
+    """
+
+    cascade_id: bytes
+    asset: str
+    position: Position
+    state: AnomalyState
+    begin: int
+    peak: int
+    end: int | None
+    waves: int
+    long_micros: int
+    short_micros: int
+    long_count: int
+    short_count: int
+    peak_second_micros: int
+    exchanges: Sequence[str]
+    price_before: float
+    price_extreme: float
+    coverage: float
+    completeness: Completeness
+    degraded: bool
+    rules_hash: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """What could not be used, and why."""
 
@@ -315,7 +346,7 @@ class Instrument:
 
 
 Event = Liquidation | Candle | MarketMetric | Heartbeat | Subscription
-Record = Frame | Event | Bar | Coverage | Silence | Tally | Anomaly | DeadLetter | Instrument
+Record = Frame | Event | Bar | Coverage | Silence | Tally | Anomaly | Cascade | DeadLetter | Instrument
 
 
 def identity(*parts: str | int) -> bytes:

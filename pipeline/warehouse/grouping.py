@@ -23,11 +23,12 @@ TABLES: Mapping[str, str] = {
     "subscription": "subscriptions",
     "silence": "silences",
     "anomaly": "anomalies",
+    "cascade": "cascades",
     "dead_letter": "dead_letters",
 }
 # Records that no table is for.
 WITHOUT_TABLE = frozenset({"frame"})
-REVISED = frozenset({"candle", "bar", "coverage", "tally", "anomaly"})
+REVISED = frozenset({"candle", "bar", "coverage", "tally", "anomaly", "cascade"})
 # Records that are written into every partition of their topic: those of the first one are enough.
 IN_EVERY_PARTITION = frozenset({"heartbeat"})
 

@@ -18,6 +18,7 @@ from unit.warehouse.rows import (
     MINUTE,
     anomaly,
     bar,
+    cascade,
     coverage,
     dead_letter,
     liquidation,
@@ -160,7 +161,9 @@ def test_records_of_all_topics_become_rows(settings, warehouse):
     publish(settings, EVENTS, [heartbeat] * PARTITIONS)
     publish(settings, BARS, [bar(revision=4), bar(DAY + MINUTE), bar(revision=7)], transaction=True)
     publish(settings, COVERAGE, [coverage(), tally(), silence()], transaction=True)
-    publish(settings, ANOMALIES, [anomaly(), anomaly(revision=2, state="closed", ended=DAY)], transaction=True)
+    publish(
+        settings, ANOMALIES, [anomaly(), anomaly(revision=2, state="closed", ended=DAY), cascade()], transaction=True
+    )
     publish(settings, DEAD_LETTERS, [dead_letter()])
 
     with running(settings) as sink:
@@ -183,6 +186,7 @@ def test_records_of_all_topics_become_rows(settings, warehouse):
         "tallies": 1,
         "silences": 1,
         "anomalies": 2,
+        "cascades": 1,
         "subscriptions": 1,
         "heartbeats": 1,
         "dead_letters": 1,

@@ -19,6 +19,7 @@ from unit.warehouse.rows import (
     anomaly,
     bar,
     candle,
+    cascade,
     coverage,
     dead_letter,
     heartbeat,
@@ -58,6 +59,13 @@ COLUMNS = {
     "anomalies": "anomaly_id kind scope asset exchange symbol position measure interval_ms state level value threshold"
     " baseline_mean baseline_sd baseline_n coverage completeness degraded started updated ended details contributors"
     " rules_hash revision",
+    "cascades": "cascade_id asset position state begin peak end waves long_usd short_usd long_count short_count"
+    " peak_usd_per_second exchanges price_before price_extreme reference_exchange reference_symbol reference_before"
+    " reference_extreme price_after_1m price_after_5m price_after_15m price_after_60m coverage completeness degraded"
+    " rules_hash revision",
+    "ratios_1m": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
+    "ratios_5m": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
+    "ratios_1h": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
     "heartbeats": "exchange channel collector start frames was_up last_time last_frame_time clock_offset_ms",
     "sightings": "event_id exchange event_time collectors",
     "collectors_1m": "exchange start collectors events seen_by only_by only_one only_one_share",
@@ -163,6 +171,7 @@ def test_a_repeated_insert_changes_no_view(client, codec):
         subscription(),
         silence(),
         anomaly(),
+        cascade(),
     ]
     store(client, codec, records)
     before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in COLUMNS}
@@ -522,3 +531,116 @@ def test_an_anomaly_is_shown_as_its_highest_revision_says(client, codec, order, 
     assert (closed["value"], closed["revision"], closed["details"]) == (3e6, 5, {"events": 15.0, "bars": 1.0})
     assert (closed["started"], closed["ended"]) == (at(DAY), at(DAY + MINUTE))
     assert (opened["ended"], opened["baseline_mean"], opened["baseline_n"]) == (None, None, 30)
+
+
+def candles_of(exchange, symbol, prices, begin, traded_usd=1_000, **changes):
+    return [
+        candle(
+            begin + number * MINUTE,
+            exchange=exchange,
+            symbol=symbol,
+            close=price,
+            low=price - 1,
+            high=price + 1,
+            volume_micros=traded_usd * 1_000_000,
+            closed=True,
+            **changes,
+        )
+        for number, price in enumerate(prices)
+    ]
+
+
+def test_a_cascade_has_the_prices_of_the_contract_that_traded_most_before_it(client, codec):
+    begin, end = DAY + HOUR + 20_000, DAY + HOUR + 3 * MINUTE + 59_999
+    falling = [1_000.0 - number for number in range(130)]
+    store(
+        client,
+        codec,
+        [
+            cascade(begin, state="closed", end=end, revision=7),
+            cascade(begin, state="open"),
+            *candles_of("binance", "BTCUSDT", falling, DAY, traded_usd=900),
+            *candles_of("okx", "BTC-USDT-SWAP", [price + 0.5 for price in falling], DAY, traded_usd=901),
+            # More traded, but after the begin, and one of another asset.
+            *candles_of("bybit", "BTCUSDT", falling[60:], DAY + HOUR, traded_usd=10_000),
+            *candles_of("binance", "ETHUSDT", falling, DAY, traded_usd=10_000, asset="ETH"),
+        ],
+    )
+
+    (found,) = select(client, "SELECT * FROM liquidations.cascades WHERE begin >= '2024-12-05 00:00:00'")
+
+    assert (found["state"], found["begin"], found["end"]) == ("closed", at(begin), at(end))
+    assert (found["reference_exchange"], found["reference_symbol"]) == ("okx", "BTC-USDT-SWAP")
+    # The candle of minute n closes at 1000.5 - n. It began in minute 60 and ended in minute 63.
+    assert found["reference_before"] == 1_000.5 - 59
+    assert found["reference_extreme"] == 1_000.5 - 63 - 1
+    assert [found[f"price_after_{minutes}m"] for minutes in (1, 5, 15, 60)] == [
+        1_000.5 - minute for minute in (64, 68, 78, 123)
+    ]
+    assert (found["long_usd"], found["peak_usd_per_second"]) == (7_000_000.5, 900_000.0)
+
+
+def test_prices_of_a_cascade_are_null_where_no_candle_tells_them(client, codec):
+    begin = DAY + HOUR
+    gap = [one for one in candles_of("okx", "BTC-USDT-SWAP", range(100, 170), DAY) if one.start != begin + 6 * MINUTE]
+    store(
+        client,
+        codec,
+        [
+            cascade(begin, end=begin + MINUTE, state="closed"),
+            cascade(begin + 1, state="open"),
+            cascade(begin, asset="DOGE", cascade_id=bytes(16), end=begin + MINUTE, state="closed"),
+            *gap,
+            # Not over yet: its price may still change.
+            candle(begin + 16 * MINUTE, exchange="okx", symbol="BTC-USDT-SWAP", closed=False),
+        ],
+    )
+
+    rows = select(client, "SELECT * FROM liquidations.cascades ORDER BY asset, begin")
+    after = [[row[f"price_after_{minutes}m"] for minutes in (1, 5, 15, 60)] for row in rows]
+
+    assert after == [[162, None, None, None], [None] * 4, [None] * 4]
+    assert [row["reference_symbol"] for row in rows] == ["BTC-USDT-SWAP", "BTC-USDT-SWAP", None]
+    assert [row["reference_before"] for row in rows] == [159, 159, None]
+
+
+def test_ratios_are_shares_of_the_traded_volume_and_null_where_it_is_not_known(client, codec):
+    store(
+        client,
+        codec,
+        [
+            bar(DAY, long_micros=30_000_000, short_micros=10_000_000),
+            bar(DAY + MINUTE, long_micros=0, short_micros=5_000_000),
+            bar(DAY + 2 * MINUTE, long_micros=1_000_000, short_micros=0),
+            bar(DAY + 7 * MINUTE, long_micros=1_000_000, short_micros=0),
+            candle(DAY, volume_micros=100_000_000, closed=True),
+            candle(DAY + MINUTE, volume_micros=0, closed=True),
+            candle(DAY + 2 * MINUTE, volume_micros=900_000_000, closed=False),
+            candle(DAY + 3 * MINUTE, volume_micros=100_000_000, closed=True),
+            candle(DAY + 4 * MINUTE, volume_micros=100_000_000, closed=True),
+            candle(DAY, exchange="bybit", volume_micros=1, closed=True),
+        ],
+    )
+    minutes = select(client, "SELECT * FROM liquidations.ratios_1m ORDER BY start")
+    assert [(row["start"], row["volume_usd"], row["long_ratio"], row["short_ratio"]) for row in minutes] == [
+        (at(DAY), 100.0, 0.3, 0.1),
+        (at(DAY + MINUTE), 0.0, None, None),
+        (at(DAY + 2 * MINUTE), None, None, None),
+        (at(DAY + 7 * MINUTE), None, None, None),
+    ]
+    assert {row["exchange"] for row in minutes} == {"binance"}
+    fives = select(client, "SELECT * FROM liquidations.ratios_5m ORDER BY start")
+    assert [(row["long_usd"], row["volume_usd"], row["long_ratio"]) for row in fives] == [
+        (31.0, None, None),
+        (1.0, None, None),
+    ]
+
+    store(client, codec, [candle(DAY + 2 * MINUTE, volume_micros=700_000_000, closed=True)])
+
+    fives = select(client, "SELECT * FROM liquidations.ratios_5m WHERE start = '2024-12-05 00:00:00'")
+    assert [(row["volume_usd"], row["long_ratio"], row["short_ratio"]) for row in fives] == [(1_000.0, 0.031, 0.015)]
+    hours = select(client, "SELECT * FROM liquidations.ratios_1h")
+    assert [(row["long_usd"], row["short_usd"], row["long_ratio"]) for row in hours] == [(32.0, 15.0, None)]
+    store(client, codec, [candle(DAY + n * MINUTE, volume_micros=50_000_000, closed=True) for n in range(5, 60)])
+    hours = select(client, "SELECT * FROM liquidations.ratios_1h")
+    assert [(row["volume_usd"], row["long_ratio"]) for row in hours] == [(3_750.0, 32 / 3_750)]

@@ -13,6 +13,7 @@ from pipeline.records import (
     Anomaly,
     Bar,
     Candle,
+    Cascade,
     Coverage,
     DeadLetter,
     Heartbeat,
@@ -188,6 +189,33 @@ def anomaly(started: int = DAY, revision: int = 1, **changes: Any) -> Anomaly:
         "revision": revision,
     }
     return Anomaly(**fields | changes)
+
+
+def cascade(begin: int = DAY, revision: int = 1, **changes: Any) -> Cascade:
+    fields: dict[str, Any] = {
+        "cascade_id": identity("cascade", begin),
+        "asset": "BTC",
+        "position": "long",
+        "state": "open",
+        "begin": begin,
+        "peak": begin + 4_000,
+        "end": None,
+        "waves": 2,
+        "long_micros": 7_000_000_500_000,
+        "short_micros": 250_000_000,
+        "long_count": 112,
+        "short_count": 3,
+        "peak_second_micros": 900_000_000_000,
+        "exchanges": ["okx", "bybit"],
+        "price_before": 98_000.5,
+        "price_extreme": 96_100.0,
+        "coverage": 0.995,
+        "completeness": "sampled",
+        "degraded": True,
+        "rules_hash": "0123456789abcdef",
+        "revision": revision,
+    }
+    return Cascade(**fields | changes)
 
 
 def live(collector: str, number: int = 0) -> Source:

@@ -16,6 +16,7 @@ from unit.warehouse.rows import (
     anomaly,
     bar,
     candle,
+    cascade,
     coverage,
     dead_letter,
     heartbeat,
@@ -48,6 +49,7 @@ ROWS = [
     subscription(),
     silence(),
     anomaly(),
+    cascade(),
     *(heartbeat(DAY + number * 1000) for number in range(90)),
     candle(),
     metric(),
@@ -92,7 +94,7 @@ def counts(comparison):
 def test_the_same_rows_in_any_order_and_as_often_as_one_likes_are_equal(client):
     store(client, B, reversed(ROWS))
     store(client, B, ROWS[10:])
-    store(client, B, [replace(row, revision=3, long_micros=1) for row in ROWS if hasattr(row, "long_micros")])
+    store(client, B, [replace(row, revision=3, long_micros=1) for row in ROWS if hasattr(row, "largest_micros")])
     comparison = compare(client, A, B)
     assert comparison.is_equal
     assert comparison.left_out == ()
