@@ -32,7 +32,6 @@ _MOST_CONTRIBUTORS: Final = 10
 # Ended cascades that late events can still correct; more in ten minutes are not told apart by anybody.
 _MOST_ENDED: Final = 8
 _KEPT_MS: Final = 600_000
-_SAMPLED: Final = frozenset(COMPLETENESS_ORDER.index(kind) for kind in ("sampled", "largest_per_second"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Second:
     completeness: int = 0
     micros: int = 0
     count: int = 0
-    sampled_count: int = 0
+    partial_count: int = 0
     first_on: dict[str, int] = field(default_factory=dict)
     largest: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -102,10 +101,10 @@ class Second:
             self.last = time
         if (price < self.price_extreme) == is_long:
             self.price_extreme = price
-        if completeness != self.completeness:
-            self.completeness = max(self.completeness, completeness)
-        if completeness in _SAMPLED:
-            self.sampled_count += 1
+        if completeness:
+            self.partial_count += 1
+            if completeness != self.completeness:
+                self.completeness = max(self.completeness, completeness)
         self.micros += micros
         self.count += 1
         first = self.first_on.get(exchange)
@@ -139,7 +138,7 @@ class Run:
     count: int = 0
     opposite_micros: int = 0
     opposite_count: int = 0
-    sampled_count: int = 0
+    partial_count: int = 0
     completeness: int = 0
     first_on: dict[str, int] = field(default_factory=dict)
     seconds: dict[int, int] = field(default_factory=dict)
@@ -319,7 +318,7 @@ def _add(run: Run, second: Second, start: int, parameters: CascadeParameters) ->
 def _sum(run: Run, second: Second) -> None:
     run.micros += second.micros
     run.count += second.count
-    run.sampled_count += second.sampled_count
+    run.partial_count += second.partial_count
     run.completeness = max(run.completeness, second.completeness)
     nearer, further = (min, max) if run.position == "long" else (max, min)
     run.price_extreme = nearer(run.price_extreme, second.price_extreme)
@@ -411,7 +410,7 @@ def _count(runs: AssetRuns, time: int, micros: int, parameters: CascadeParameter
 
 
 def _gap_ms(run: Run, parameters: CascadeParameters) -> int:
-    return parameters.sampled_gap_ms if run.sampled_count == run.count else parameters.gap_ms
+    return parameters.sampled_gap_ms if run.partial_count == run.count else parameters.gap_ms
 
 
 def _patience_ms(run: Run, parameters: CascadeParameters) -> int:

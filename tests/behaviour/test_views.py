@@ -66,6 +66,7 @@ COLUMNS = {
     "ratios_1m": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
     "ratios_5m": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
     "ratios_1h": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
+    "regimes": "asset start usd count coverage low_usd high_usd low_count high_count history_bars regime",
     "heartbeats": "exchange channel collector start frames was_up last_time last_frame_time clock_offset_ms",
     "sightings": "event_id exchange event_time collectors",
     "collectors_1m": "exchange start collectors events seen_by only_by only_one only_one_share",
@@ -644,3 +645,59 @@ def test_ratios_are_shares_of_the_traded_volume_and_null_where_it_is_not_known(c
     store(client, codec, [candle(DAY + n * MINUTE, volume_micros=50_000_000, closed=True) for n in range(5, 60)])
     hours = select(client, "SELECT * FROM liquidations.ratios_1h")
     assert [(row["volume_usd"], row["long_ratio"]) for row in hours] == [(3_750.0, 32 / 3_750)]
+
+
+def quantile_exact(values, level):
+    return sorted(values)[int(level * len(values))]
+
+
+def test_regimes_are_by_the_assets_own_quantiles_of_the_days_before(client, codec):
+    chance = random.Random(4)
+    five, records, by_bar = 5 * MINUTE, [], {}
+    for number in range(3 * 288):
+        start = DAY + number * five
+        for exchange, channel in (("binance", "forceOrder"), ("okx", "SWAP")):
+            is_deaf = exchange == "okx" and 100 <= number < 130
+            records += [
+                coverage(start + minute * MINUTE, 0 if is_deaf else 60_000, exchange=exchange, channel=channel)
+                for minute in range(5)
+            ]
+        longs, shorts = (0, 0) if chance.random() < 0.05 else (chance.randrange(1, 100), chance.randrange(5))
+        micros = round(10 ** chance.uniform(6, 11)) if longs else 0
+        by_bar[start] = micros, longs + shorts, 100 <= number < 130
+        if longs + shorts:
+            records.append(
+                bar(start + MINUTE, long_micros=micros, short_micros=0, long_count=longs, short_count=shorts)
+            )
+    records += [liquidation(1), liquidation(2, exchange="okx", source=Source("SWAP", "tokyo-1", 2, 0))]
+    store(client, codec, records)
+
+    rows = select(client, "SELECT * FROM liquidations.regimes WHERE asset = 'BTC' ORDER BY start")
+
+    assert [row["start"] for row in rows] == [at(start) for start in by_bar]
+    assert {row["regime"] for row in rows[:288]} == {None}
+    assert [row["coverage"] for row in rows[98:102]] == [1.0, 1.0, 0.5, 0.5]
+    for day in (1, 2):
+        history = [found for found in list(by_bar.values())[: day * 288] if not found[2]]
+        usd, events = [found[0] for found in history], [found[1] for found in history]
+        today = slice(day * 288, day * 288 + 288)
+        for row, (micros, count, _) in zip(rows[today], list(by_bar.values())[today], strict=True):
+            assert row["history_bars"] == len(history)
+            high = micros > quantile_exact(usd, 0.9), count > quantile_exact(events, 0.9)
+            low = micros < quantile_exact(usd, 0.25), count < quantile_exact(events, 0.25)
+            expected = {
+                (True, True, False, False): "broad_stress",
+                (True, False, False, True): "large_positions",
+                (False, True, True, False): "retail_washout",
+                (False, False, True, True): "quiet",
+            }.get((*high, *low), "ordinary")
+            assert row["regime"] == expected
+            assert row["low_count"] == quantile_exact(events, 0.25)
+    assert {row["regime"] for row in rows} == {
+        None,
+        "ordinary",
+        "quiet",
+        "broad_stress",
+        "large_positions",
+        "retail_washout",
+    }
