@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
 import structlog
+from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from pipeline.codec import Codec
 from pipeline.settings import Settings
-from pipeline.topics import EVENTS, topic_name
+from pipeline.topics import EVENTS, WORKER_STATE, topic_name
 from pipeline.windows.parameters import WindowParameters
 from pipeline.worker.committing import Committing
 from pipeline.worker.decode import Decoder
-from pipeline.worker.owned_partition import FencedError, Observe, OwnedPartition
+from pipeline.worker.events_fold import EventsFold
+from pipeline.worker.owned_partition import FencedError, Observe, OwnedPartition, Place
+from pipeline.worker.partition_fold import PartitionFold
 
 _log = structlog.get_logger()
 
@@ -44,26 +49,33 @@ class Raw(faust.Schema):  # type: ignore[type-arg]
         return message.value
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A topic that an agent reads, how its partitions are folded, and where their state lies.
+
+    Topics are named as on the broker; `owner` and a partition's number make the name of its transactions.
+    """
+
+    agent: str
+    topic: str
+    partitions: int
+    owner: str
+    cells: str
+    fold: Callable[[int], PartitionFold]
+    observe: Observe
+
+
 class Worker:
-    """The agent over the events topic, and the partitions it holds."""
+    """The agents, and the partitions they hold."""
 
     def __init__(self, settings: Settings, codec: Codec, observe: Observe, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
-        self._codec = codec
-        self._observe = observe
-        self._parameters = WindowParameters(
-            settings.lateness_ms,
-            settings.correction_ms,
-            settings.behind_ms,
-            settings.silence_probability,
-            settings.silence_half_life_ms,
-        )
-        self._events = topic_name(EVENTS, settings.topic_prefix)
-        self._decoder = Decoder(codec, self._events)
+        sources = [_events_source(settings, codec, observe)]
+        self._sources = {source.topic: source for source in sources}
         self._executor = ThreadPoolExecutor(_COMMIT_THREADS, thread_name_prefix="commit")
-        self._assigned: set[int] = set()
-        self._held: dict[int, asyncio.Future[Committing]] = {}
+        self._assigned: set[TP] = set()
+        self._held: dict[TP, asyncio.Future[Committing]] = {}
         self.failure: BaseException | None = None
         self.app = self._application()
 
@@ -94,18 +106,19 @@ class Worker:
             logging_config={"version": 1, "disable_existing_loggers": False},
             datadir=str(self._folder),
         )
-        topic = app.topic(self._events, schema=Raw(), acks=True, partitions=settings.partitions)
-        app.agent(topic, name="bars", concurrency=1)(self._consume)
+        for source in self._sources.values():
+            topic = app.topic(source.topic, schema=Raw(), acks=True, partitions=source.partitions)
+            app.agent(topic, name=source.agent, concurrency=1)(self._consume)
         app.on_partitions_assigned.connect(self._on_assigned)
         app.on_partitions_revoked.connect(self._on_revoked)
         return app
 
     async def _consume(self, stream: Any) -> None:  # noqa: ANN401 - Faust's stream
         async for event in stream.noack().events():
-            partition = event.message.partition
-            if partition not in self._assigned:
+            place = event.message.tp
+            if place not in self._assigned:
                 continue  # taken away while this batch was on its way; its new owner reads it
-            held = self._hold(partition)
+            held = self._hold(place)
             try:
                 committing = await asyncio.shield(held)
                 await committing.room()
@@ -113,7 +126,7 @@ class Worker:
                 if held.cancelled():
                     continue
                 raise
-            if await self._follows(committing, event.message) and self._held.get(partition) is held:
+            if await self._follows(committing, event.message) and self._held.get(place) is held:
                 committing.fold(event.message.value, event.ack)
                 # A fold takes milliseconds; heartbeats and commits of other partitions run in between.
                 await asyncio.sleep(0)
@@ -124,44 +137,42 @@ class Worker:
         A rebalance can take a fetched batch away between the consumer and this agent; the next one then arrives with
         records missing before it. Only the log itself knows whether it still has them.
         """
-        missing, partition = committing.missing_before(message.value), message.partition
+        missing, place = committing.missing_before(message.value), message.tp
         if missing is None:
             return True
         loop, owned = asyncio.get_running_loop(), committing.owned
-        present = await loop.run_in_executor(self._executor, owned.next_offset, self._events, missing)
+        present = await loop.run_in_executor(self._executor, owned.next_offset, missing)
         if present >= message.value[0].offset:
-            _log.error("records_deleted_unread", partition=partition, expected=missing, oldest=present)
+            _log.error("records_deleted_unread", **_named(place), expected=missing, oldest=present)
             return True
-        _log.warning("batch_out_of_order", partition=partition, expected=missing, got=message.value[0].offset)
-        await self.app.consumer.seek(message.tp, missing)
+        _log.warning("batch_out_of_order", **_named(place), expected=missing, got=message.value[0].offset)
+        await self.app.consumer.seek(place, missing)
         return False
 
-    def _hold(self, partition: int) -> asyncio.Future[Committing]:
-        held = self._held.get(partition)
+    def _hold(self, place: TP) -> asyncio.Future[Committing]:
+        held = self._held.get(place)
         if held is None:
-            held = self._held[partition] = asyncio.ensure_future(self._claim(partition))
+            held = self._held[place] = asyncio.ensure_future(self._claim(place))
         return held
 
-    async def _claim(self, partition: int) -> Committing:
-        owned = OwnedPartition(partition, self._settings, self._codec, self._parameters, self._observe)
-        await asyncio.get_running_loop().run_in_executor(self._executor, owned.claim)
-        committing = Committing(
-            owned,
-            self._decoder,
-            self._parameters,
-            self._executor,
-            self._settings.commit_interval_ms / 1000,
-            self._observe,
+    async def _claim(self, place: TP) -> Committing:
+        source, partition = self._sources[place.topic], place.partition
+        fold = source.fold(partition)
+        owned = OwnedPartition(
+            Place(place.topic, partition, f"{source.owner}-{partition}", source.cells), self._settings, source.observe
         )
+        told = await asyncio.get_running_loop().run_in_executor(self._executor, lambda: fold.restore(owned.claim()))
+        _log.info("partition_claimed", **_named(place), **told)
+        committing = Committing(owned, fold, self._executor, self._settings.commit_interval_ms / 1000, source.observe)
         task = asyncio.ensure_future(committing.run())
-        task.add_done_callback(lambda done: self._on_committing_done(partition, done))
+        task.add_done_callback(lambda done: self._on_committing_done(place, done))
         return committing
 
-    def _on_committing_done(self, partition: int, done: asyncio.Future[None]) -> None:
+    def _on_committing_done(self, place: TP, done: asyncio.Future[None]) -> None:
         error = None if done.cancelled() else done.exception()
         if error is None:
             return
-        if isinstance(error, FencedError) and partition not in self._assigned:
+        if isinstance(error, FencedError) and place not in self._assigned:
             return  # it was taken away in the middle of a transaction, and the new owner was quicker
         self._fail(error)
 
@@ -172,10 +183,10 @@ class Worker:
 
     async def _on_assigned(self, *signal: Any, **_: Any) -> None:  # noqa: ANN401 - Faust's signal: sender, partitions
         _, assigned = signal
-        self._assigned = {tp.partition for tp in assigned if tp.topic == self._events}
-        _log.info("partitions_assigned", partitions=sorted(self._assigned))
-        for partition in self._assigned:
-            self._hold(partition).add_done_callback(self._on_claimed)
+        self._assigned = {place for place in assigned if place.topic in self._sources}
+        _log.info("partitions_assigned", partitions=_listed(self._assigned))
+        for place in self._assigned:
+            self._hold(place).add_done_callback(self._on_claimed)
 
     def _on_claimed(self, done: asyncio.Future[Committing]) -> None:
         error = None if done.cancelled() else done.exception()
@@ -184,14 +195,14 @@ class Worker:
 
     async def _on_revoked(self, *signal: Any, **_: Any) -> None:  # noqa: ANN401 - as above
         _, revoked = signal
-        gone = {tp.partition for tp in revoked if tp.topic == self._events}
+        gone = {place for place in revoked if place.topic in self._sources}
         self._assigned -= gone
         if gone:
-            _log.info("partitions_revoked", partitions=sorted(gone))
-        await asyncio.gather(*(self._release(partition) for partition in gone))
+            _log.info("partitions_revoked", partitions=_listed(gone))
+        await asyncio.gather(*(self._release(place) for place in gone))
 
-    async def _release(self, partition: int) -> None:
-        held = self._held.pop(partition, None)
+    async def _release(self, place: TP) -> None:
+        held = self._held.pop(place, None)
         if held is None:
             return
         await asyncio.wait({held}, timeout=_RELEASE_PATIENCE_S)
@@ -199,6 +210,35 @@ class Worker:
             await held.result().release(_RELEASE_PATIENCE_S)
         else:
             held.cancel()
+
+
+def _events_source(settings: Settings, codec: Codec, observe: Observe) -> Source:
+    parameters = WindowParameters(
+        settings.lateness_ms,
+        settings.correction_ms,
+        settings.behind_ms,
+        settings.silence_probability,
+        settings.silence_half_life_ms,
+    )
+    topic = topic_name(EVENTS, settings.topic_prefix)
+    decoder = Decoder(codec, topic)
+    return Source(
+        agent="bars",
+        topic=topic,
+        partitions=settings.partitions,
+        owner="worker",
+        cells=topic_name(WORKER_STATE, settings.topic_prefix),
+        fold=lambda partition: EventsFold(partition, settings, codec, decoder, parameters, observe),
+        observe=observe,
+    )
+
+
+def _named(place: TP) -> dict[str, object]:
+    return {"topic": place.topic, "partition": place.partition}
+
+
+def _listed(places: Iterable[TP]) -> list[str]:
+    return [f"{place.topic}/{place.partition}" for place in sorted(places)]
 
 
 def run_worker(settings: Settings, codec: Codec, observe: Observe = lambda _step: None) -> None:

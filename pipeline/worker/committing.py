@@ -7,12 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from pipeline.records import DeadLetter
-from pipeline.windows.checkpoint import take
-from pipeline.windows.fold import fold
-from pipeline.windows.parameters import WindowParameters
-from pipeline.worker.decode import Decoded, Decoder, LogRecord
 from pipeline.worker.owned_partition import Observe, OwnedPartition
+from pipeline.worker.partition_fold import LogRecord, PartitionFold
 
 # Folding stops ahead of committing when this many records wait, so that memory stays bounded.
 _MOST_WAITING_RECORDS = 100_000
@@ -31,21 +27,18 @@ class Committing:
     def __init__(
         self,
         owned: OwnedPartition,
-        decoder: Decoder,
-        parameters: WindowParameters,
+        fold: PartitionFold,
         executor: Executor,
         interval_s: float,
         observe: Observe,
     ) -> None:
         self.owned = owned
-        self._decoder = decoder
-        self._parameters = parameters
+        self._fold = fold
         self._executor = executor
         self._interval_s = interval_s
         self._observe = observe
         self._waiting: list[Acknowledge] = []
         self._waiting_records = 0
-        self._dead_letters: list[DeadLetter] = []
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -57,20 +50,12 @@ class Committing:
         await self._room.wait()
 
     def missing_before(self, records: Sequence[LogRecord]) -> int | None:
-        """Return the offset of the first record before this batch that was not folded, None if none is missing."""
-        expected = self.owned.state.offset + 1
-        return expected if records[0].offset > expected else None
+        """Return the offset from which records before this batch were not folded, None if none is missing."""
+        return self._fold.missing_before(records)
 
     def fold(self, records: Sequence[LogRecord], acknowledge: Acknowledge) -> None:
         """Fold one fetched batch; `acknowledge` is called once its checkpoint is committed."""
-        covered = self.owned.state.offset
-        fresh = records if records[0].offset > covered else [record for record in records if record.offset > covered]
-        if fresh:
-            decoded: Decoded = self._decoder.decode(self.owned.partition, fresh)
-            self._observe("decoded")
-            fold(self.owned.state, decoded.batch, self._parameters)
-            self._observe("folded")
-            self._dead_letters.extend(decoded.dead_letters)
+        self._fold.fold(records)
         self._waiting.append(acknowledge)
         self._waiting_records += len(records)
         self._work.set()
@@ -86,13 +71,12 @@ class Committing:
             if not self._waiting:
                 continue
             waiting, self._waiting = self._waiting, []
-            dead_letters, self._dead_letters = self._dead_letters, []
             self._waiting_records = 0
             self._room.set()
-            checkpoint = take(self.owned.state, self._parameters)
+            taken = self._fold.take()
             self._observe("taken")
             began = loop.time()
-            self._under_way = loop.run_in_executor(self._executor, self.owned.commit, checkpoint, dead_letters)
+            self._under_way = loop.run_in_executor(self._executor, self.owned.commit, taken)
             try:
                 await self._under_way
             finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import polars as pl
 
@@ -28,6 +28,7 @@ from pipeline.records import (
     dead_letter_of_record,
 )
 from pipeline.windows.fold import Batch, LiquidationRow, liquidation_row
+from pipeline.worker.partition_fold import LogRecord
 
 _SENTINEL = Liquidation(
     event_id=b"\xff" * 16,
@@ -75,22 +76,6 @@ _SENTINELS: dict[str, Record] = {
     "subscription": _SUBSCRIPTION_SENTINEL,
 }
 Statement = Heartbeat | Subscription
-
-
-class LogRecord(Protocol):
-    """One record of the events topic: its offset, when the broker appended it (ms), its value."""
-
-    @property
-    def offset(self) -> int:
-        """Return the offset in the partition."""
-
-    @property
-    def timestamp(self) -> int:
-        """Return the append time in milliseconds since 1970."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Return the framed record, or None for a tombstone."""
 
 
 @dataclass(frozen=True, slots=True)
