@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
+# Tests mostly wait, for brokers and for clocks. Slow files come before the many quick ones, and a file stays together.
+AT_ONCE ?= 3
 # Stamps: a target is made again only when what it was made of has changed.
 UV := $(VENV)/.uv-$(UV_VERSION)
 RUNTIME := $(VENV)/.runtime
@@ -32,7 +34,7 @@ demo: $(RUNTIME) ## run a simulated market through the whole pipeline; the rows 
 	$(BIN)/liquidations demo $(ARGS)
 
 test: check ## run all checks and all tests; ARGS="-k name" chooses among them
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEVELOPMENT) ## lint, formatting and strict types
 	$(BIN)/ruff check

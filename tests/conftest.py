@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 from brokers import KafkaBroker, KafkaMissingError, in_ci
+from hypothesis import HealthCheck, settings
 
 from pipeline.embedded.broker import EmbeddedBroker
 
 ROOT = Path(__file__).resolve().parents[1]
 KAFKA_FIXTURES = {"kafka", "own_kafka"}
+
+# How quick an example is says how busy the machine is, not whether the code is right.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

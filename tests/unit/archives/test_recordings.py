@@ -148,7 +148,7 @@ def test_progress_counts_the_bytes_of_the_files(tmp_path, packing):
         (b'{"e":"forceOrder","o":{}}\n', "liquidations map"),
         (b"\x89PNG\r\n", "is no recording"),
         (b"\x1f\x8b\x08broken", "is damaged"),
-        (gzip.compress(b""), "is empty"),
+        (gzip.compress(b"", mtime=0), "is empty"),
     ],
 )
 def test_what_is_no_recording_is_said_at_once(tmp_path, content, said):

@@ -85,7 +85,9 @@ def test_the_server_says_that_it_closes():
     assert heard({"op": "error", "ts": 1, "err-code": 2040}) == Heard()
 
 
-@pytest.mark.parametrize("said", [b"", b"{", b"[]", b"\x1f\x8b", gzip.compress(b"x")[:-3], b'{"op":"sub"}', b"\xff"])
+@pytest.mark.parametrize(
+    "said", [b"", b"{", b"[]", b"\x1f\x8b", gzip.compress(b"x", mtime=0)[:-3], b'{"op":"sub"}', b"\xff"]
+)
 def test_rubbish_means_nothing(said):
     assert LINEAR.begin().hear(said) == Heard()
 

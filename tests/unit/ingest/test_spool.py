@@ -64,7 +64,7 @@ def test_groups_come_back_as_they_were_and_in_order(folder):
     st.integers(300, 5_000),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_order_of_appending_reading_confirming_and_restarting_loses_nothing(
     tmp_path_factory, sizes, segment, chance
 ):
