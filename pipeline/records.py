@@ -346,6 +346,8 @@ class Instrument:
 
 
 Event = Liquidation | Candle | MarketMetric | Heartbeat | Subscription
+# What the rules of detection say.
+Found = Anomaly | Cascade
 Record = Frame | Event | Bar | Coverage | Silence | Tally | Anomaly | Cascade | DeadLetter | Instrument
 
 

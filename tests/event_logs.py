@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from pipeline.records import Coverage, Heartbeat, Liquidation, Silence, Source, Subscription, Tally
+from pipeline.detect.engine import Engine
+from pipeline.detect.rules import Rules
+from pipeline.records import Anomaly, Coverage, Heartbeat, Liquidation, Silence, Source, Subscription, Tally
 from pipeline.windows.checkpoint import Checkpoint, restore, take
 from pipeline.windows.fold import Batch, fold, liquidation_row
 from pipeline.windows.parameters import WindowParameters
@@ -167,6 +169,7 @@ class Latest(NamedTuple):
     contracts: dict[tuple[str, str, int, str], Coverage]
     silences: dict[tuple[str, str, int], Silence]
     tallies: dict[tuple[str, str, int], Tally]
+    anomalies: dict[bytes, Anomaly]
 
 
 @dataclass
@@ -178,6 +181,7 @@ class Published:
     contracts: dict[tuple[str, str, int, str], dict[int, Coverage]] = field(default_factory=dict)
     silences: dict[tuple[str, str, int], dict[int, Silence]] = field(default_factory=dict)
     tallies: dict[tuple[str, str, int], dict[int, Tally]] = field(default_factory=dict)
+    anomalies: dict[bytes, dict[int, Anomaly]] = field(default_factory=dict)
     cells: dict[bytes, bytes] = field(default_factory=dict)
 
     def add(self, checkpoint: Checkpoint) -> None:
@@ -197,6 +201,9 @@ class Published:
         for tally in checkpoint.tallies:
             revisions = self.tallies.setdefault((tally.exchange, tally.asset, tally.start), {})
             assert revisions.setdefault(tally.revision, tally) == tally, "one revision, two contents"
+        for anomaly in checkpoint.found:
+            revisions = self.anomalies.setdefault(anomaly.anomaly_id, {})
+            assert revisions.setdefault(anomaly.revision, anomaly) == anomaly, "one revision, two contents"
         for key, value in checkpoint.cells:
             if value is None:
                 self.cells.pop(key, None)
@@ -207,7 +214,8 @@ class Published:
         def last(by_key: dict) -> dict:
             return {key: revisions[max(revisions)] for key, revisions in by_key.items()}
 
-        return Latest(*map(last, (self.bars, self.coverage, self.contracts, self.silences, self.tallies)))
+        kinds = (self.bars, self.coverage, self.contracts, self.silences, self.tallies, self.anomalies)
+        return Latest(*map(last, kinds))
 
 
 def run(
@@ -215,14 +223,19 @@ def run(
     cuts: list[int] | None = None,
     restart: bool = False,
     parameters: WindowParameters = PARAMETERS,
+    rules: Rules | None = None,
 ) -> tuple[Published, PartitionState]:
     """Fold `log` cut at `cuts` with a checkpoint at each; with `restart`, go on from its cells each time."""
     published = Published()
     state = PartitionState()
+    engine = None if rules is None else Engine(rules, parameters)
     edges = sorted({0, len(log), *(cut for cut in cuts or () if cut <= len(log))})
     for begin, end in pairwise(edges):
-        fold(state, batch(log[begin:end], begin), parameters)
-        published.add(take(state, parameters))
+        fold(state, batch(log[begin:end], begin), parameters, engine)
+        published.add(take(state, parameters, engine))
         if restart:
             state = restore(published.cells, parameters)
+            if rules is not None:
+                engine = Engine(rules, parameters)
+                engine.restore(published.cells, state)
     return published, state

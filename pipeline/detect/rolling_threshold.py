@@ -4,12 +4,15 @@ Definition (`rules_and_formulas` 7; requirements S77 to S81). The sum of liquida
 in buckets of one second. When it is above the threshold, strictly, the rule fires at the highest doubling that was
 passed, and the threshold stays at the next doubling for `memory_ms` after the last fire; then it is the base again. All
 of it is in event time and whole micro-dollars.
+
+Time passes with events only. What has left the window is dropped when the next event comes, so a late event finds the
+seconds of its own window.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SECOND_MS = 1_000
@@ -34,19 +37,14 @@ class RollingThreshold:
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """The rule fired: at which time (ms), at which level (the highest whose bound was passed), with which sum."""
+    """The rule fired: at which time (ms), at which level (the highest whose bound was passed), with which sum.
+
+    `incident` is the time of the first fire of the escalation.
+    """
 
     time: int
     level: int
     sum_micros: int
-    incident: int
-
-
-@dataclass(frozen=True, slots=True)
-class Calm:
-    """An incident is over since `time` (ms): the sum has been under half of the base for long enough."""
-
-    time: int
     incident: int
 
 
@@ -55,8 +53,9 @@ class RollingState:
     """What one scope remembers.
 
     `seconds` are the buckets' starts (ms) in order, `sums` what each holds. `now` is the latest event's time. `level`
-    is the next one that can fire. `incident` counts the escalations, and `is_open` says whether the last one goes on.
-    `calm_since` is when the sum fell under half of the base, None while it is above.
+    is the next one that can fire. `incident` is the time of the open incident's first fire, None if none is open, and
+    `peak_micros` its highest sum. `calm_since` is when the sum of an open incident fell under half of the base, None
+    while it is above.
     """
 
     seconds: list[int] = field(default_factory=list)
@@ -65,22 +64,85 @@ class RollingState:
     now: int = 0
     level: int = 0
     last_fire: int | None = None
-    incident: int = 0
-    is_open: bool = False
+    incident: int | None = None
+    peak_micros: int = 0
     calm_since: int | None = None
 
 
-def add(state: RollingState, time: int, micros: int, rule: RollingThreshold) -> Fire | None:
+def add(state: RollingState, time: int, micros: int, rule: RollingThreshold, *, fires: bool = True) -> Fire | None:
     """Take one liquidation of `micros` at event time `time` (ms); return a fire if the threshold is passed.
 
-    A late event goes to its own second: it counts as long as that is within the window of the latest event. Events are
-    taken in the order of the log.
+    A late event goes to its own second: it counts as long as that is within the window of the latest event. With
+    `fires` false the sum alone is kept.
     """
     state.now = max(state.now, time)
-    _expire(state, state.now, rule)
+    _expire(state, rule)
+    if not _put(state, time, micros, rule):
+        return None
+    if 2 * state.total_micros >= rule.base_micros:
+        state.calm_since = None
+    if state.incident is not None and state.total_micros > state.peak_micros:
+        state.peak_micros = state.total_micros
+    _reset(state, rule)
+    if not fires or state.total_micros <= rule.threshold_micros(state.level):
+        return None
+    level = state.level
+    while state.total_micros > rule.threshold_micros(level + 1):
+        level += 1
+    if state.incident is None:
+        state.incident, state.peak_micros = state.now, state.total_micros
+    state.level, state.last_fire = level + 1, state.now
+    return Fire(state.now, level, state.total_micros, state.incident)
+
+
+def is_quiet(state: RollingState, newest: int, micros: int, rule: RollingThreshold) -> bool:
+    """Tell whether events of together `micros`, the newest at `newest` (ms), can only be added up: no fire, no calm."""
+    if state.incident is not None:
+        return False
+    is_reset = state.last_fire is None or max(newest, state.now) - state.last_fire > rule.memory_ms
+    return state.total_micros + micros <= rule.threshold_micros(0 if is_reset else state.level)
+
+
+def add_quietly(state: RollingState, events: Sequence[tuple[int, int]], rule: RollingThreshold) -> None:
+    """Take events (time, micros), for which `is_quiet` holds, in the order of their times: as `add` for each."""
+    for time, micros in events:
+        state.now = max(state.now, time)
+        _put(state, time, micros, rule)
+    _expire(state, rule)
+    _reset(state, rule)
+
+
+def calm_due(state: RollingState, rule: RollingThreshold) -> int | None:
+    """Return when (ms) the open incident is over if nothing more comes; None if none is open."""
+    if state.incident is None:
+        return None
+    since = state.calm_since
+    if since is None:
+        left = state.total_micros
+        for second in state.seconds:
+            left -= state.sums[second]
+            since = second + rule.span_ms
+            if 2 * left < rule.base_micros:
+                break
+    return None if since is None else since + rule.calm_ms
+
+
+def settle(state: RollingState, rule: RollingThreshold) -> None:
+    """Make the state whole after its `sums` were read from storage."""
+    left = state.now - rule.span_ms
+    state.sums = {second: micros for second, micros in sorted(state.sums.items()) if second > left}
+    state.seconds, state.total_micros = list(state.sums), sum(state.sums.values())
+
+
+def end(state: RollingState) -> None:
+    """Take note that the open incident is over; the threshold stays doubled for as long as it does."""
+    state.incident, state.peak_micros, state.calm_since = None, 0, None
+
+
+def _put(state: RollingState, time: int, micros: int, rule: RollingThreshold) -> bool:
     second = time - time % SECOND_MS
     if second <= state.now - rule.span_ms:
-        return None
+        return False
     if second in state.sums:
         state.sums[second] += micros
     else:
@@ -90,43 +152,23 @@ def add(state: RollingState, time: int, micros: int, rule: RollingThreshold) -> 
         else:
             state.seconds.append(second)
     state.total_micros += micros
-    if 2 * state.total_micros >= rule.base_micros:
-        state.calm_since = None
+    return True
+
+
+def _reset(state: RollingState, rule: RollingThreshold) -> None:
     if state.last_fire is not None and state.now - state.last_fire > rule.memory_ms:
         state.level = 0
-    if state.total_micros <= rule.threshold_micros(state.level):
-        return None
-    level = state.level
-    while state.total_micros > rule.threshold_micros(level + 1):
-        level += 1
-    if not state.is_open:
-        state.is_open = True
-        state.incident += 1
-    state.level, state.last_fire = level + 1, state.now
-    return Fire(state.now, level, state.total_micros, state.incident)
 
 
-def move(state: RollingState, watermark: int, rule: RollingThreshold) -> Calm | None:
-    """Let time pass up to `watermark` (ms); return the end of the open incident if it has come."""
-    _expire(state, watermark, rule)
-    if not state.is_open or state.calm_since is None or watermark < state.calm_since + rule.calm_ms:
-        return None
-    state.is_open = False
-    return Calm(state.calm_since + rule.calm_ms, state.incident)
-
-
-def _expire(state: RollingState, now: int, rule: RollingThreshold) -> None:
-    """Drop the seconds that have left the window at `now`, and note when the sum fell under half of the base."""
-    gone = bisect_right(state.seconds, now - rule.span_ms)
-    if not gone:
+def _expire(state: RollingState, rule: RollingThreshold) -> None:
+    """Drop the seconds that have left the window, and note when the sum of an incident fell under half of the base."""
+    seconds = state.seconds
+    if not seconds or seconds[0] > state.now - rule.span_ms:
         return
-    for second in _first(state.seconds, gone):
+    gone = bisect_right(seconds, state.now - rule.span_ms)
+    for second in seconds[:gone]:
         state.total_micros -= state.sums.pop(second)
-        if state.calm_since is None and 2 * state.total_micros < rule.base_micros:
+        is_under = 2 * state.total_micros < rule.base_micros
+        if is_under and state.incident is not None and state.calm_since is None:
             state.calm_since = second + rule.span_ms
-    del state.seconds[:gone]
-
-
-def _first(seconds: list[int], count: int) -> Iterator[int]:
-    for place in range(count):
-        yield seconds[place]
+    del seconds[:gone]

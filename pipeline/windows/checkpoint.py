@@ -11,6 +11,8 @@ A checkpoint writes what changed since the one before it, so that its size is in
 | `tally/ASSET` | what was counted of one asset in the present tally minute |
 | `ids/OFFSET/PART` | the event ids first seen since the checkpoint before, by minute |
 
+Cells whose keys begin with `rules/` are those of the fold's observer, and pass through here unread.
+
 A value of None deletes its key. The records of one checkpoint must become visible together or not at all.
 """
 
@@ -24,8 +26,9 @@ from typing import Any
 import orjson
 
 from pipeline.errors import OperationError
-from pipeline.records import Coverage, Silence, Tally
+from pipeline.records import Coverage, Found, Silence, Tally
 from pipeline.windows.channels import Channel, LastData, Listening, Slot
+from pipeline.windows.fold import Cell, Observer
 from pipeline.windows.parameters import WindowParameters
 from pipeline.windows.silence import ChannelKey, Habit
 from pipeline.windows.spans import Span
@@ -52,21 +55,24 @@ class CheckpointError(OperationError):
 class Checkpoint:
     """What leaves the fold at one moment: rows to publish, and the state records that make them final.
 
-    `bars` are the fields of `Bar` records, as they go into the encoder.
+    `bars` are the fields of `Bar` records, as they go into the encoder; `found` is what the fold's observer says.
     """
 
     bars: list[dict[str, object]]
     coverage: list[Coverage]
     silences: list[Silence]
     tallies: list[Tally]
-    cells: list[tuple[bytes, bytes | None]]
+    found: list[Found]
+    cells: list[Cell]
     offset: int
 
 
-def take(state: PartitionState, parameters: WindowParameters) -> Checkpoint:
+def take(state: PartitionState, parameters: WindowParameters, observer: Observer | None = None) -> Checkpoint:
     """Return everything that changed since the last call, and mark it as taken."""
     bars = [bar.fields() for bar in state.changed_bars]
-    cells: list[tuple[bytes, bytes | None]] = [
+    found, observed = ([], []) if observer is None else observer.take(state.offset)
+    cells: list[Cell] = [
+        *observed,
         *_bar_cells(state),
         *_tally_cells(state),
         *_id_cells(state),
@@ -81,7 +87,7 @@ def take(state: PartitionState, parameters: WindowParameters) -> Checkpoint:
     coverage, state.settled_coverage = state.settled_coverage, []
     silences, state.settled_silences = state.settled_silences, []
     tallies, state.settled_tallies = state.settled_tallies, []
-    return Checkpoint(bars, coverage, silences, tallies, cells, state.offset)
+    return Checkpoint(bars, coverage, silences, tallies, found, cells, state.offset)
 
 
 def restore(cells: Mapping[bytes, bytes], parameters: WindowParameters) -> PartitionState:
@@ -109,7 +115,7 @@ def restore(cells: Mapping[bytes, bytes], parameters: WindowParameters) -> Parti
     return state
 
 
-def _bar_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
+def _bar_cells(state: PartitionState) -> Iterator[Cell]:
     for start, asset in sorted({(bar.start, bar.asset) for bar in state.changed_bars}):
         minute = state.minutes.get(start)
         if minute is not None:
@@ -120,7 +126,7 @@ def _bar_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
     state.expired_cells = []
 
 
-def _tally_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
+def _tally_cells(state: PartitionState) -> Iterator[Cell]:
     by_asset: dict[str, dict[str, list[int]]] = {asset: {} for asset in sorted(state.changed_tallies)}
     for (asset, exchange), counts in state.tallies.items():
         if asset in by_asset:
@@ -129,7 +135,7 @@ def _tally_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
         yield f"tally/{asset}".encode(), orjson.dumps([state.tally_minute, by_exchange])
 
 
-def _id_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
+def _id_cells(state: PartitionState) -> Iterator[Cell]:
     for part, chunk in enumerate(_chunks(state)):
         state.id_chunks[state.offset, part] = max(start for start, _ in chunk)
         yield _ids_key(state.offset, part), b"".join(_ids_value(chunk))
@@ -138,7 +144,7 @@ def _id_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
         yield _ids_key(offset, part), None
 
 
-def _contract_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
+def _contract_cells(state: PartitionState) -> Iterator[Cell]:
     for (exchange, channel), symbol in sorted(state.changed_contracts):
         contract = state.contracts[exchange, channel].get(symbol)
         cell = f"contract/{exchange}/{channel}/{symbol}".encode()
@@ -149,7 +155,7 @@ def _contract_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None
     state.changed_contracts = set()
 
 
-def _habit_cells(state: PartitionState) -> Iterator[tuple[bytes, bytes | None]]:
+def _habit_cells(state: PartitionState) -> Iterator[Cell]:
     if state.habits_changed:
         state.habits_changed = False
         yield (

@@ -13,15 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final, Protocol
 
-from pipeline.records import COMPLETENESS_ORDER, Heartbeat, Liquidation, Subscription
+from pipeline.records import (
+    COMPLETENESS_ORDER,
+    Coverage,
+    Found,
+    Heartbeat,
+    Liquidation,
+    Silence,
+    Subscription,
+)
 from pipeline.windows.channels import Channel, alive_ms, contract_alive_ms, hear, next_watermark
 from pipeline.windows.judging import end_silence, judge_slots, settle
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 from pipeline.windows.state import Counts, Minute, OpenBar, PartitionState
 from pipeline.windows.subscriptions import Contract
 
+SECOND_MS: Final = 1_000
 _COMPLETENESS_RANK: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
+
+# One record of the stored state; None deletes its key.
+Cell = tuple[bytes, bytes | None]
 
 # The part of a liquidation that the fold reads: event_id, exchange, symbol, instrument, asset, position, price,
 # notional_micros, event_time, event_time_kind, received_time, completeness, channel.
@@ -60,29 +73,58 @@ class Batch:
     last_offset: int
 
 
-def fold(state: PartitionState, batch: Batch, parameters: WindowParameters) -> None:
-    """Fold `batch` into `state`, in the order of the log."""
+class Observer(Protocol):
+    """What is told of everything that the fold finds, in the order of the log: the detection of anomalies.
+
+    `accepted` takes the liquidations that were folded into a bar, each once. Whoever observes must remember them until
+    the next tick, and have `take` give everything that later ticks depend on.
+    """
+
+    accepted: list[LiquidationRow]
+
+    def settled(self, coverage: Sequence[Coverage], silences: Sequence[Silence]) -> None:
+        """Hear coverage of minutes that are closed, or revised, and silences that began or ended."""
+
+    def tick(self, state: PartitionState) -> None:
+        """Judge: the watermark has come into another second."""
+
+    def take(self, offset: int) -> tuple[list[Found], list[Cell]]:
+        """Return the records to publish and the cells of the state that changed since the last call.
+
+        `offset` is that of the last record folded.
+        """
+        ...
+
+
+def fold(state: PartitionState, batch: Batch, parameters: WindowParameters, observer: Observer | None = None) -> None:
+    """Fold `batch` into `state`, in the order of the log, and tell `observer` of it."""
     done = 0
     rows = batch.liquidations
     for before, statement in batch.statements:
         if before > done:
-            _fold_liquidations(state, rows[done:before], parameters)
+            _fold_liquidations(state, rows[done:before], parameters, observer)
             done = before
         if isinstance(statement, Heartbeat):
-            _fold_heartbeat(state, statement, parameters)
+            _fold_heartbeat(state, statement, parameters, observer)
         else:
             _fold_subscription(state, statement)
     if done < len(rows):
-        _fold_liquidations(state, rows[done:] if done else rows, parameters)
+        _fold_liquidations(state, rows[done:] if done else rows, parameters, observer)
     state.offset = batch.last_offset
 
 
-def _fold_liquidations(state: PartitionState, rows: Iterable[LiquidationRow], parameters: WindowParameters) -> None:
+def _fold_liquidations(
+    state: PartitionState,
+    rows: Iterable[LiquidationRow],
+    parameters: WindowParameters,
+    observer: Observer | None,
+) -> None:
     """Fold liquidations between which no statement stands, so that one watermark holds for all of them."""
     watermark = state.watermark
     minutes, tallies, changed_tallies = state.minutes, state.tallies, state.changed_tallies
     touched: dict[int, OpenBar] = {}
     tally_minute = state.tally_minute
+    accepted = None if observer is None else observer.accepted
     start, minute, closed, expired = -1, None, False, False
     for row in rows:
         (
@@ -150,6 +192,8 @@ def _fold_liquidations(state: PartitionState, rows: Iterable[LiquidationRow], pa
             bar.short_count += 1
         if micros > bar.largest_micros:
             bar.largest_micros = micros
+        if accepted is not None:
+            accepted.append(row)
         if closed:
             bar.late_count += 1
             counts.late += 1
@@ -172,12 +216,26 @@ def _seen_anywhere(state: PartitionState, event_id: bytes) -> bool:
     return any(event_id in minute.seen for minute in state.minutes.values())
 
 
-def _fold_heartbeat(state: PartitionState, heartbeat: Heartbeat, parameters: WindowParameters) -> None:
+def _fold_heartbeat(
+    state: PartitionState, heartbeat: Heartbeat, parameters: WindowParameters, observer: Observer | None
+) -> None:
+    before, told = state.watermark, (len(state.settled_coverage), len(state.settled_silences))
+    _hear_heartbeat(state, heartbeat, parameters)
+    if observer is None:
+        return
+    coverage, silences = state.settled_coverage[told[0] :], state.settled_silences[told[1] :]
+    if coverage or silences:
+        observer.settled(coverage, silences)
+    if state.watermark // SECOND_MS > before // SECOND_MS:
+        observer.tick(state)
+
+
+def _hear_heartbeat(state: PartitionState, heartbeat: Heartbeat, parameters: WindowParameters) -> None:
     key = heartbeat.exchange, heartbeat.channel
     channel = state.channels.get(key)
     if channel is None:
         channel = state.channels[key] = Channel()
-    closed_before = _closed_before(state.watermark, parameters)
+    closed_before = parameters.closed_before(state.watermark)
     if not hear(channel, heartbeat, closed_before, parameters.behind_ms, state.judged_before):
         return
     if channel.silence is not None and heartbeat.frames > 0:
@@ -187,7 +245,7 @@ def _fold_heartbeat(state: PartitionState, heartbeat: Heartbeat, parameters: Win
         return
     state.watermark = watermark
     judge_slots(state, parameters)
-    now_closed_before = _closed_before(watermark, parameters)
+    now_closed_before = parameters.closed_before(watermark)
     if now_closed_before > closed_before:
         _close(state, closed_before, now_closed_before, parameters)
     tally_minute = watermark - watermark % MINUTE_MS
@@ -213,12 +271,6 @@ def _settle_tallies(state: PartitionState) -> None:
     )
     state.tallies = {}
     state.changed_tallies = set()
-
-
-def _closed_before(watermark: int, parameters: WindowParameters) -> int:
-    """Return the start of the first minute that is not closed; 0 before the first heartbeat."""
-    settled = watermark - parameters.lateness_ms
-    return max(0, settled - settled % MINUTE_MS)
 
 
 def _close(state: PartitionState, closed_before: int, now_closed_before: int, parameters: WindowParameters) -> None:

@@ -29,6 +29,11 @@ class WindowParameters:
         """Return whether the minute from `start` is over for good."""
         return watermark >= start + MINUTE_MS + self.lateness_ms
 
+    def closed_before(self, watermark: int) -> int:
+        """Return the start of the first minute that is not over for good; 0 before the first heartbeat."""
+        settled = watermark - self.lateness_ms
+        return max(0, settled - settled % MINUTE_MS)
+
     def is_expired(self, start: int, watermark: int) -> bool:
         """Return whether the minute from `start` can no longer be corrected."""
         return watermark >= start + MINUTE_MS + self.lateness_ms + self.correction_ms

@@ -29,6 +29,7 @@ from pipeline.worker.decode import Decoder
 from pipeline.worker.events_fold import EventsFold
 from pipeline.worker.owned_partition import FencedError, Observe, OwnedPartition, Place
 from pipeline.worker.partition_fold import PartitionFold
+from pipeline.worker.rules_file import rules_in_force
 
 _log = structlog.get_logger()
 
@@ -222,13 +223,14 @@ def _events_source(settings: Settings, codec: Codec, observe: Observe) -> Source
     )
     topic = topic_name(EVENTS, settings.topic_prefix)
     decoder = Decoder(codec, topic)
+    rules = rules_in_force(settings.rules_file)
     return Source(
         agent="bars",
         topic=topic,
         partitions=settings.partitions,
         owner="worker",
         cells=topic_name(WORKER_STATE, settings.topic_prefix),
-        fold=lambda partition: EventsFold(partition, settings, codec, decoder, parameters, observe),
+        fold=lambda partition: EventsFold(partition, settings, codec, decoder, parameters, rules, observe),
         observe=observe,
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pipeline.codec import Codec, record_fields
+from pipeline.detect.engine import Engine
+from pipeline.detect.rules import Rules
 from pipeline.records import Coverage, DeadLetter, Silence, Tally
 from pipeline.settings import Settings
-from pipeline.topics import BARS, COVERAGE, DEAD_LETTERS, topic_name
+from pipeline.topics import ANOMALIES, BARS, COVERAGE, DEAD_LETTERS, topic_name
 from pipeline.windows.checkpoint import Checkpoint, restore, take
 from pipeline.windows.fold import fold
 from pipeline.windows.parameters import WindowParameters
@@ -17,7 +19,7 @@ from pipeline.worker.partition_fold import LogRecord, Output, Taken
 
 
 class EventsFold:
-    """Bars, coverage, silences, tallies and dead letters of one partition."""
+    """Bars, coverage, silences, tallies, findings and dead letters of one partition."""
 
     def __init__(
         self,
@@ -26,6 +28,7 @@ class EventsFold:
         codec: Codec,
         decoder: Decoder,
         parameters: WindowParameters,
+        rules: Rules,
         observe: Callable[[str], None],
     ) -> None:
         self._partition = partition
@@ -34,14 +37,16 @@ class EventsFold:
         self._parameters = parameters
         self._observe = observe
         self._state = PartitionState()
+        self._engine = Engine(rules, parameters)
         self._letters: list[DeadLetter] = []
         prefix = settings.topic_prefix
         self._bars, self._coverage = topic_name(BARS, prefix), topic_name(COVERAGE, prefix)
-        self._dead_letters = topic_name(DEAD_LETTERS, prefix)
+        self._anomalies, self._dead_letters = topic_name(ANOMALIES, prefix), topic_name(DEAD_LETTERS, prefix)
 
     def restore(self, cells: Mapping[bytes, bytes]) -> Mapping[str, object]:
         """Begin from the newest committed cells. Raise `CheckpointError`."""
         self._state = restore(cells, self._parameters)
+        self._engine.restore(cells, self._state)
         return {
             "offset": self._state.offset,
             "watermark": self._state.watermark,
@@ -60,14 +65,14 @@ class EventsFold:
         if fresh:
             decoded = self._decoder.decode(self._partition, fresh)
             self._observe("decoded")
-            fold(self._state, decoded.batch, self._parameters)
+            fold(self._state, decoded.batch, self._parameters, self._engine)
             self._observe("folded")
             self._letters.extend(decoded.dead_letters)
 
     def take(self) -> Taken:
         """Return what changed since the last call; the cell that names the covered offset comes last."""
         letters, self._letters = self._letters, []
-        checkpoint = take(self._state, self._parameters)
+        checkpoint = take(self._state, self._parameters, self._engine)
         return Taken(self._outputs(checkpoint, letters), checkpoint.cells)
 
     def _outputs(self, checkpoint: Checkpoint, letters: Sequence[DeadLetter]) -> Iterator[Output]:
@@ -85,5 +90,7 @@ class EventsFold:
         ]
         for name, record in said:
             yield Output(self._coverage, partition, record.exchange.encode(), encode(name, record_fields(record)))
+        for found in checkpoint.found:
+            yield Output(self._anomalies, partition, found.asset.encode(), self._codec.encode(found))
         for letter in letters:
             yield Output(self._dead_letters, 0, letter.stage.encode(), self._codec.encode(letter))

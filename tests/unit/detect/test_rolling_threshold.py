@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.detect.rolling_threshold import Calm, Fire, RollingState, RollingThreshold, add, move
+from pipeline.detect.rolling_threshold import (
+    Fire,
+    RollingState,
+    RollingThreshold,
+    add,
+    add_quietly,
+    calm_due,
+    end,
+    is_quiet,
+)
 
 USD = 1_000_000
 MILLION = 1_000_000 * USD
@@ -25,12 +34,12 @@ def levels(*events, state=None):
 
 def test_exactly_the_threshold_does_not_fire():
     assert fires((0, MILLION)) == []
-    assert fires((0, MILLION + 1)) == [Fire(BEGIN, 0, MILLION + 1, 1)]
+    assert fires((0, MILLION + 1)) == [Fire(BEGIN, 0, MILLION + 1, BEGIN)]
 
 
 def test_one_large_event_fires_once_at_the_highest_level_passed():
     state = RollingState()
-    assert fires((0, 81 * MILLION // 10), state=state) == [Fire(BEGIN, 3, 81 * MILLION // 10, 1)]
+    assert fires((0, 81 * MILLION // 10), state=state) == [Fire(BEGIN, 3, 81 * MILLION // 10, BEGIN)]
     assert RULE.threshold_micros(state.level) == 16 * MILLION
 
 
@@ -67,16 +76,17 @@ def test_a_late_event_goes_to_its_own_second():
     assert state.total_micros == 7 * MILLION // 10 + 1
 
 
-def test_an_incident_ends_when_the_sum_was_calm_for_long_enough():
+def test_an_incident_is_over_when_the_sum_was_calm_for_long_enough():
     state = RollingState()
+    assert calm_due(state, RULE) is None
     add(state, BEGIN, 2 * MILLION, RULE)
     calm = BEGIN + HOUR + RULE.calm_ms
-    assert move(state, calm - 1, RULE) is None
-    assert move(state, calm, RULE) == Calm(calm, 1)
-    assert move(state, calm + HOUR, RULE) is None
+    assert calm_due(state, RULE) == calm
+    end(state)
+    assert calm_due(state, RULE) is None
     # The next fire is another incident; the threshold is still doubled.
     assert fires((HOUR + RULE.calm_ms + 1, 3 * MILLION), state=state) == [
-        Fire(calm + 1, 1, 3 * MILLION, 2),
+        Fire(calm + 1, 1, 3 * MILLION, calm + 1),
     ]
 
 
@@ -84,10 +94,15 @@ def test_a_new_rise_begins_the_calm_again():
     state = RollingState()
     add(state, BEGIN, 2 * MILLION, RULE)
     add(state, BEGIN + HOUR + 60_000, MILLION // 2, RULE)
-    assert move(state, BEGIN + HOUR + 60_000 + RULE.calm_ms, RULE) is None
-    assert move(state, BEGIN + 2 * HOUR + 60_000 + RULE.calm_ms, RULE) == Calm(
-        BEGIN + 2 * HOUR + 60_000 + RULE.calm_ms, 1
-    )
+    assert calm_due(state, RULE) == BEGIN + 2 * HOUR + 60_000 + RULE.calm_ms
+    assert state.peak_micros == 2 * MILLION
+
+
+def test_less_than_half_of_the_base_does_not_begin_it_again():
+    state = RollingState()
+    add(state, BEGIN, 2 * MILLION, RULE)
+    add(state, BEGIN + HOUR + 60_000, MILLION // 2 - 1, RULE)
+    assert calm_due(state, RULE) == BEGIN + HOUR + RULE.calm_ms
 
 
 EVENTS = st.lists(
@@ -119,15 +134,19 @@ def test_it_is_the_definition(events):
     assert [(fire.time, fire.level, fire.sum_micros) for fire in fires(*events)] == plainly(events)
 
 
-@given(EVENTS, st.data())
-def test_it_does_not_matter_how_often_time_is_said(events, data):
-    events = sorted(events)
-    often, seldom = RollingState(), RollingState()
-    seen_often, seen_seldom = [], []
-    for time, micros in events:
-        parts = st.lists(st.integers(often.now, BEGIN + time), max_size=3).map(sorted) if often.now else st.just([])
-        seen_often += [move(often, part, RULE) for part in data.draw(parts)]
-        seen_often += [move(often, BEGIN + time, RULE), add(often, BEGIN + time, micros, RULE)]
-        seen_seldom += [move(seldom, BEGIN + time, RULE), add(seldom, BEGIN + time, micros, RULE)]
-    assert [one for one in seen_often if one] == [one for one in seen_seldom if one]
-    assert often == seldom
+@given(EVENTS, st.lists(st.integers(1, 4), min_size=40, max_size=40))
+def test_adding_quietly_is_adding_one_by_one(events, sizes):
+    events = sorted((BEGIN + time, micros) for time, micros in events)
+    singly, together = RollingState(), RollingState()
+    while events:
+        size = sizes.pop()
+        some, events = events[:size], events[size:]
+        quiet = is_quiet(together, some[-1][0], sum(micros for _, micros in some), RULE)
+        fired = [fire for time, micros in some if (fire := add(singly, time, micros, RULE))]
+        if quiet:
+            assert not fired
+            add_quietly(together, some, RULE)
+        else:
+            for time, micros in some:
+                add(together, time, micros, RULE)
+        assert together == singly

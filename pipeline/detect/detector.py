@@ -1,0 +1,77 @@
+"""The stateful part of a rule, as the engine runs it. `docs/adding_a_rule.md` tells how one is added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.detect.coverage_history import CoverageHistory, FeedKey
+from pipeline.detect.finding import Findings
+from pipeline.detect.rules import Rules
+from pipeline.records import Found, Silence
+from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.windows.parameters import WindowParameters
+
+
+@dataclass(slots=True)
+class AssetFeeds:
+    """The feeds on which an asset's liquidations were seen: each channel and contract with its completeness, a rank.
+
+    `channels` are the channels alone, sorted, as coverage is asked for them.
+    """
+
+    contracts: dict[FeedKey, int] = field(default_factory=dict)
+    channels: tuple[FeedKey, ...] = ()
+
+    def note(self, feed: FeedKey, rank: int) -> bool:
+        """Take note of a feed; return whether that is news."""
+        known = self.contracts.get(feed)
+        if known is not None and known >= rank:
+            return False
+        self.contracts[feed] = rank
+        self.channels = tuple(sorted({(exchange, channel, "") for exchange, channel, _ in self.contracts}))
+        return True
+
+
+@dataclass(slots=True)
+class Facts:
+    """What all detectors share; `watermark` (ms) is that of the tick. `outputs` takes records other than anomalies."""
+
+    rules: Rules
+    parameters: WindowParameters
+    findings: Findings
+    coverage: CoverageHistory
+    watermark: int = 0
+    feeds: dict[str, AssetFeeds] = field(default_factory=dict)
+    outputs: list[Found] = field(default_factory=list)
+
+
+class Detector:
+    """One rule over one partition of the log. Every method has a default that does nothing.
+
+    The calls of one tick come in this order: `take_events` for each asset with new liquidations, then `judge`. What is
+    called, with which arguments and when, is a function of the log alone, and so must be what the detector does.
+
+    `name` is the first part of the names of its cells: whatever later ticks depend on must be in them.
+    """
+
+    name = ""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
+        """Take the liquidations of one asset that were read since the tick before, by event time and id."""
+
+    def hear_silences(self, silences: Sequence[Silence]) -> None:
+        """Hear silences that began or ended."""
+
+    def judge(self) -> None:
+        """Judge; every asset's new liquidations were given."""
+
+    def cells(self) -> Iterable[Cell]:
+        """Yield the cells that changed since the last call, by their names within the detector."""
+        return ()
+
+    def restore(self, cells: Mapping[str, bytes]) -> None:
+        """Take in the cells of a checkpoint. `facts` are restored before, the detector's findings among them."""

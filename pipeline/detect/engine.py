@@ -1,0 +1,169 @@
+"""The engine: runs the detectors of all rules over what the fold of one partition finds.
+
+Liquidations are put aside as they are folded. When the watermark comes into another second they are sorted by asset and
+time and given to the detectors, which then judge: a tick. So what is found is a function of the log, whatever the
+batches, and no order between two ticks matters.
+
+State is kept in cells under `rules/`:
+
+| key | value |
+|---|---|
+| `rules/engine` | version, hash of the rules, offset |
+| `rules/pending` | liquidations since the last tick |
+| `rules/feeds/ASSET` | on which channels and contracts an asset was seen |
+| `rules/coverage/...` | covered time of bars gone by |
+| `rules/finding/ID` | a finding that can still change |
+| `rules/NAME/...` | what the detector of that name keeps |
+
+Facts (feeds, coverage) do not depend on the rules and outlive a change of them. Findings and what detectors keep do
+not: with other rules than the cells were made with, what is open is closed, and the detectors begin anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import orjson
+
+from pipeline.detect.coverage_history import CoverageHistory
+from pipeline.detect.detector import AssetFeeds, Detector, Facts
+from pipeline.detect.detectors import DETECTORS
+from pipeline.detect.finding import Findings
+from pipeline.detect.rules import Rules
+from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Silence
+from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.windows.parameters import WindowParameters
+from pipeline.windows.state import PartitionState
+
+PREFIX: Final = "rules/"
+_HEAD: Final = b"rules/engine"
+_PENDING: Final = b"rules/pending"
+_VERSION: Final = 1
+_RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
+_BY_TIME: Callable[[LiquidationRow], Any] = itemgetter(8, 0)
+
+
+class Engine:
+    """All rules over one partition."""
+
+    def __init__(self, rules: Rules, parameters: WindowParameters) -> None:
+        self._rules = rules
+        self._hash = rules.hash
+        self.facts = Facts(
+            rules, parameters, Findings(self._hash), CoverageHistory(parameters, 2 * rules.surge.period + 2)
+        )
+        self.detectors: list[Detector] = [
+            build(self.facts) for name, build in DETECTORS.items() if getattr(rules, name).enabled
+        ]
+        self.accepted: list[LiquidationRow] = []
+        self._pending_written = False
+        self._changed_feeds: set[str] = set()
+        self._dropped: list[bytes] = []
+
+    def settled(self, coverage: Sequence[Coverage], silences: Sequence[Silence]) -> None:
+        """Hear coverage of closed minutes, and silences."""
+        self.facts.coverage.settled(coverage)
+        if silences:
+            for detector in self.detectors:
+                detector.hear_silences(silences)
+
+    def tick(self, state: PartitionState) -> None:
+        """Give the detectors what came since the last tick, and have them judge."""
+        facts, detectors = self.facts, self.detectors
+        facts.watermark = state.watermark
+        facts.coverage.begin_tick(state)
+        if self.accepted:
+            by_asset: defaultdict[str, list[LiquidationRow]] = defaultdict(list)
+            for row in self.accepted:
+                by_asset[row[4]].append(row)
+            self.accepted = []
+            for asset, events in by_asset.items():
+                if len(events) > 1:
+                    events.sort(key=_BY_TIME)
+                self._note_feeds(asset, events)
+                for detector in detectors:
+                    detector.take_events(asset, events)
+        for detector in detectors:
+            detector.judge()
+
+    def take(self, offset: int) -> tuple[list[Found], list[Cell]]:
+        """Return the records to publish and the cells that changed since the last call."""
+        records: list[Found]
+        anomalies, findings = self.facts.findings.take()
+        records, self.facts.outputs = [*anomalies, *self.facts.outputs], []
+        cells: list[Cell] = [(key, None) for key in self._dropped]
+        self._dropped = []
+        cells.append((_HEAD, orjson.dumps([_VERSION, self._hash, offset])))
+        if self.accepted or self._pending_written:
+            rows = [[row[0].hex(), *row[1:]] for row in self.accepted]
+            cells.append((_PENDING, orjson.dumps(rows) if rows else None))
+            self._pending_written = bool(rows)
+        for asset in sorted(self._changed_feeds):
+            contracts = self.facts.feeds[asset].contracts
+            cells.append((f"rules/feeds/{asset}".encode(), orjson.dumps([[*feed, r] for feed, r in contracts.items()])))
+        self._changed_feeds = set()
+        cells += _under("coverage", self.facts.coverage.cells())
+        cells += _under("finding", findings)
+        for detector in self.detectors:
+            cells += _under(detector.name, detector.cells())
+        return records, cells
+
+    def restore(self, cells: Mapping[bytes, bytes], state: PartitionState) -> None:
+        """Go on from the newest value of each key of a checkpoint, of which `state` was restored.
+
+        Cells that another offset was reached with are of a time before the rules were switched off and on again: they
+        are dropped.
+        """
+        own = {key: value for key, value in cells.items() if key.startswith(PREFIX.encode())}
+        version, rules_hash, offset = orjson.loads(own.get(_HEAD, b"[0,null,null]"))
+        if version != _VERSION or offset != state.offset:
+            self._dropped = sorted(own.keys() - {_HEAD})
+            return
+        named: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        for key, value in own.items():
+            _, kind, *name = key.decode().split("/", 2)
+            named[kind]["".join(name)] = value
+        for asset, value in named["feeds"].items():
+            feeds = self.facts.feeds[asset] = AssetFeeds()
+            for exchange, channel, symbol, rank in orjson.loads(value):
+                feeds.note((exchange, channel, symbol), rank)
+        self.facts.coverage.restore(named["coverage"])
+        if _PENDING in own:
+            self.accepted = [(bytes.fromhex(row[0]), *row[1:]) for row in orjson.loads(own[_PENDING])]
+            self._pending_written = True
+        self.facts.watermark = state.watermark
+        self.facts.coverage.begin_tick(state)
+        if rules_hash == self._hash:
+            self.facts.findings.restore(named["finding"])
+            for detector in self.detectors:
+                detector.restore(named[detector.name])
+        else:
+            self._begin_anew(own, named["finding"], rules_hash, state.watermark)
+
+    def _begin_anew(
+        self, own: Mapping[bytes, bytes], findings: Mapping[str, bytes], rules_hash: str, watermark: int
+    ) -> None:
+        former = Findings(rules_hash)
+        former.restore(findings)
+        former.close_all(watermark)
+        self.facts.outputs += former.take()[0]
+        facts = (_HEAD, _PENDING, b"rules/feeds/", b"rules/coverage/")
+        self._dropped = sorted(key for key in own if not key.startswith(facts))
+
+    def _note_feeds(self, asset: str, events: Sequence[LiquidationRow]) -> None:
+        feeds = self.facts.feeds.get(asset)
+        if feeds is None:
+            feeds = self.facts.feeds[asset] = AssetFeeds()
+        contracts = feeds.contracts
+        for row in events:
+            feed, rank = (row[1], row[12], row[2]), _RANKS[row[11]]
+            if contracts.get(feed, -1) < rank and feeds.note(feed, rank):
+                self._changed_feeds.add(asset)
+
+
+def _under(name: str, cells: Iterable[Cell]) -> list[Cell]:
+    prefix = f"{PREFIX}{name}/".encode()
+    return [(prefix + key, value) for key, value in cells]

@@ -1,0 +1,211 @@
+"""Findings: what a rule has found and still looks after, from the first revision to the last."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from pipeline.records import (
+    COMPLETENESS_ORDER,
+    Anomaly,
+    AnomalyState,
+    Closed,
+    Completeness,
+    Scope,
+    identity,
+)
+from pipeline.windows.fold import Cell
+
+MICROS: Final = 1_000_000
+MOST_CONTRIBUTORS: Final = 10
+
+# An event's micro-dollars, negative so that the largest comes first, and its id.
+Contributor = tuple[int, bytes]
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
+@dataclass(slots=True)
+class Finding:
+    """One anomaly while it can change. The fields are those of `Anomaly`, and a few more.
+
+    `tag` tells findings apart that are equal in everything else that makes an id, `largest` are its largest events.
+    Before it is first said, `anomaly_id` is empty and `revision` 0.
+    """
+
+    kind: str
+    scope: Scope
+    asset: str
+    started: int
+    updated: int
+    value: float
+    threshold: float
+    position: Closed = "both"
+    measure: str = "usd"
+    interval_ms: int = 0
+    exchange: str = ""
+    symbol: str = ""
+    tag: str = ""
+    state: AnomalyState = "open"
+    level: int = 0
+    baseline_mean: float | None = None
+    baseline_sd: float | None = None
+    baseline_n: int = 0
+    coverage: float = 0.0
+    completeness: Completeness = "unknown"
+    degraded: bool = False
+    ended: int | None = None
+    details: dict[str, float] = field(default_factory=dict)
+    largest: list[Contributor] = field(default_factory=list)
+    revision: int = 0
+    anomaly_id: bytes = b""
+
+    def identity(self, rules_hash: str) -> bytes:
+        """Return the anomaly's id: what it is about, its begin, and the rules."""
+        where = (self.scope, self.asset, self.exchange, self.symbol)
+        what = (self.position, self.measure, self.interval_ms, self.started, self.tag)
+        return identity("anomaly", self.kind, *where, *what, rules_hash)
+
+    def close(self, ended: int) -> None:
+        """Take note that it has ended at `ended` (ms)."""
+        self.state, self.ended = "closed", ended
+        self.updated = max(self.updated, ended)
+
+    def anomaly(self, rules_hash: str) -> Anomaly:
+        """Return the record of this revision."""
+        return Anomaly(
+            anomaly_id=self.anomaly_id,
+            kind=self.kind,
+            scope=self.scope,
+            asset=self.asset,
+            exchange=self.exchange,
+            symbol=self.symbol,
+            position=self.position,
+            measure=self.measure,
+            interval_ms=self.interval_ms,
+            state=self.state,
+            level=self.level,
+            value=self.value,
+            threshold=self.threshold,
+            baseline_mean=self.baseline_mean,
+            baseline_sd=self.baseline_sd,
+            baseline_n=self.baseline_n,
+            coverage=self.coverage,
+            completeness=self.completeness,
+            degraded=self.degraded,
+            started=self.started,
+            updated=self.updated,
+            ended=self.ended,
+            details=dict(sorted(self.details.items())),
+            contributors=[event_id for _, event_id in self.largest],
+            rules_hash=rules_hash,
+            revision=self.revision,
+        )
+
+
+class Findings:
+    """The findings of one partition that can still change, and what the next checkpoint has to say of them.
+
+    `say` publishes a finding as it is when the next checkpoint is taken: of several changes in between only the last
+    one is seen. A finding that can no longer change is let go with `forget`.
+    """
+
+    def __init__(self, rules_hash: str) -> None:
+        self._hash = rules_hash
+        self._kept: dict[bytes, Finding] = {}
+        self._changed: dict[bytes, Finding] = {}
+        self._written: set[bytes] = set()
+        self._gone: list[bytes] = []
+
+    def of_kind(self, kind: str) -> Iterator[Finding]:
+        """Yield the findings of one kind that are looked after."""
+        return (finding for finding in self._kept.values() if finding.kind == kind)
+
+    def say(self, finding: Finding) -> None:
+        """Publish a new revision of `finding`, and look after it."""
+        if not finding.anomaly_id:
+            finding.anomaly_id = finding.identity(self._hash)
+        finding.revision += 1
+        self._kept[finding.anomaly_id] = self._changed[finding.anomaly_id] = finding
+
+    def forget(self, finding: Finding) -> None:
+        """Look no longer after `finding`; what was said of it is published."""
+        self._kept.pop(finding.anomaly_id, None)
+        self._gone.append(finding.anomaly_id)
+
+    def close_all(self, watermark: int) -> None:
+        """Close what is open, as far as is known at `watermark` (ms), and forget everything: the rules have changed."""
+        for finding in list(self._kept.values()):
+            if finding.state == "open":
+                finding.close(max(watermark, finding.updated))
+                self.say(finding)
+            self.forget(finding)
+
+    def take(self) -> tuple[list[Anomaly], list[Cell]]:
+        """Return what changed since the last call: records, and cells named by the id in hexadecimal digits."""
+        records = [finding.anomaly(self._hash) for finding in self._changed.values()]
+        cells: list[Cell] = []
+        for key in self._gone:
+            if key in self._written and key not in self._kept:
+                self._written.remove(key)
+                cells.append((key.hex().encode(), None))
+        for key, finding in self._changed.items():
+            if key in self._kept:
+                self._written.add(key)
+                cells.append((key.hex().encode(), _stored(finding)))
+        self._changed, self._gone = {}, []
+        return records, cells
+
+    def restore(self, cells: Mapping[str, bytes]) -> None:
+        """Look after the findings in `cells`, by their names."""
+        for name, value in sorted(cells.items()):
+            key = bytes.fromhex(name)
+            self._kept[key] = Finding(**_restored(orjson.loads(value)), anomaly_id=key)
+            self._written.add(key)
+
+
+def note_largest(largest: list[T], one: T) -> None:
+    """Put one event among the `largest`, of which at most ten are kept.
+
+    It begins as a `Contributor` does: of events of equal size those with the smaller ids count.
+    """
+    if len(largest) < MOST_CONTRIBUTORS:
+        insort(largest, one)
+    elif one < largest[-1]:
+        insort(largest, one)
+        largest.pop()
+
+
+def merge_largest(*lists: Iterable[Contributor]) -> list[Contributor]:
+    """Return the largest events of several lists, each once."""
+    return sorted({one for some in lists for one in some})[:MOST_CONTRIBUTORS]
+
+
+def least_complete(ranks: Iterable[int]) -> Completeness:
+    """Return the last of the classes with these ranks; `unknown` where there is none."""
+    return COMPLETENESS_ORDER[max(ranks, default=len(COMPLETENESS_ORDER) - 1)]
+
+
+def stored_largest(largest: Iterable[Contributor]) -> list[list[Any]]:
+    """Return contributors as a cell holds them."""
+    return [[micros, event_id.hex()] for micros, event_id in largest]
+
+
+def largest_stored(found: Iterable[Iterable[Any]]) -> list[Contributor]:
+    """Return contributors that a cell holds."""
+    return [(micros, bytes.fromhex(event_id)) for micros, event_id in found]
+
+
+_FIELDS: Final = tuple(name for name in Finding.__slots__ if name != "anomaly_id")
+
+
+def _stored(finding: Finding) -> bytes:
+    values = {name: getattr(finding, name) for name in _FIELDS}
+    return orjson.dumps({**values, "largest": stored_largest(finding.largest)})
+
+
+def _restored(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "largest": largest_stored(values["largest"])}
