@@ -117,7 +117,8 @@ class CoverageHistory:
     ) -> Starts:
         """Return the starts of the last `period` bars before `start` with at least the share `least` covered, in order.
 
-        Fewer come back when the search has gone over twice as many bars: what lies further back says little of today.
+        Fewer come back when the search has gone over four times as many bars: what lies further back says little of
+        today.
         """
         question = (feeds, start, interval)
         found = self._worked_out.get(question)
@@ -125,7 +126,7 @@ class CoverageHistory:
             length = INTERVALS_MS[interval]
             wanted = least * length * len(feeds)
             starts: list[int] = []
-            for bar in range(start - length, start - (2 * period + 1) * length, -length):
+            for bar in range(start - length, start - (4 * period + 1) * length, -length):
                 if sum([min(length, self.covered_ms(feed, bar, interval)) for feed in feeds]) >= wanted:
                     starts.append(bar)
                     if len(starts) == period:

@@ -53,7 +53,7 @@ class Engine:
         self._rules = rules
         self._hash = rules.hash
         self.facts = Facts(
-            rules, parameters, Findings(self._hash), CoverageHistory(parameters, 2 * rules.surge.period + 2)
+            rules, parameters, Findings(self._hash), CoverageHistory(parameters, 4 * rules.surge.period + 2)
         )
         self.detectors: list[Detector] = [
             build(self.facts) for name, build in DETECTORS.items() if getattr(rules, name).enabled
