@@ -111,16 +111,22 @@ def up(
 @click.command()
 @click.option("--seed", default=7, show_default=True)
 @click.option("--hours", default=6.0, show_default=True, type=click.FloatRange(0.01, 48.0))
+@click.option(
+    "--scenario",
+    type=click.Choice(["calm", "stress", "crash"]),
+    help="A market of leveraged traders instead, whose cascades emerge: a week or a day of six exchanges.",
+)
 @click.option("--list-instruments", is_flag=True, help="Print the contracts instead, for `replay --instruments`.")
 @click.option("--serve", is_flag=True, help="Be seven exchanges on loopback, in their own protocols, until stopped.")
 @click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.1, 1000.0), help="Market per time.")
 @click.option("--traps", default=30.0, show_default=True, type=click.FloatRange(0), help="Broken messages an hour.")
 @click.option("--fault", "faults", multiple=True, metavar="KIND[:EXCHANGE[:AFTER_S[:FOR_S]]]", help="What goes wrong.")
-@click.option("--ledger", type=click.Path(path_type=Path), help="Write what was really sent, as JSON lines.")
+@click.option("--ledger", type=click.Path(path_type=Path), help="Write what was really sent or true, as JSON lines.")
 @click.option("--write-settings", "settings_path", type=click.Path(path_type=Path), help="Settings for `ingest`.")
 def simulate(
     seed: int,
     hours: float,
+    scenario: str | None,
     list_instruments: bool,
     serve: bool,
     speed: float,
@@ -133,6 +139,8 @@ def simulate(
 
     With --serve it is a market now, over sockets, for as many hours and then anew. --speed, --traps, --fault,
     --ledger and --write-settings are for it; docs/simulator.md lists the faults.
+
+    With --scenario it is one of the markets on which detection is scored; --ledger writes what was true in it.
     """
     from pipeline.embedded.simulator import instruments, simulate
     from pipeline.feeds.frame_lines import line_of_frame
@@ -143,6 +151,14 @@ def simulate(
 
         play = Play(seed, speed, hours, traps, tuple(fault_of(text, EXCHANGES) for text in faults))
         serve_exchanges(play, ledger, settings_path, click.echo)
+        return
+    if scenario is not None:
+        from pipeline.embedded.scenario_recording import contract_lines, write_recording
+
+        if list_instruments:
+            sys.stdout.buffer.writelines(contract_lines())
+        else:
+            write_recording(scenario, seed, sys.stdout.buffer, ledger)
         return
     if list_instruments:
         for instrument in instruments():
