@@ -23,11 +23,11 @@ from mode.supervisors import CrashingSupervisor
 from pipeline.codec import Codec
 from pipeline.settings import Settings
 from pipeline.topics import EVENTS, WORKER_STATE, topic_name
-from pipeline.windows.parameters import WindowParameters
 from pipeline.worker.committing import Committing
 from pipeline.worker.decode import Decoder
 from pipeline.worker.events_fold import EventsFold
 from pipeline.worker.owned_partition import FencedError, Observe, OwnedPartition, Place
+from pipeline.worker.parameters import window_parameters
 from pipeline.worker.partition_fold import PartitionFold
 from pipeline.worker.rules_file import rules_in_force
 
@@ -214,13 +214,7 @@ class Worker:
 
 
 def _events_source(settings: Settings, codec: Codec, observe: Observe) -> Source:
-    parameters = WindowParameters(
-        settings.lateness_ms,
-        settings.correction_ms,
-        settings.behind_ms,
-        settings.silence_probability,
-        settings.silence_half_life_ms,
-    )
+    parameters = window_parameters(settings)
     topic = topic_name(EVENTS, settings.topic_prefix)
     decoder = Decoder(codec, topic)
     rules = rules_in_force(settings.rules_file)
