@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
@@ -41,3 +44,20 @@ def configure_logs(settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("pipeline").setLevel(level)
+
+
+@contextmanager
+def logs_into(path: Path, part: str) -> Iterator[None]:
+    """Send the lines of one part of the package, such as `pipeline.ingest`, into a file instead, within the block."""
+    logger = logging.getLogger(part)
+    handler = logging.FileHandler(path)
+    for usual in logging.getLogger().handlers:
+        handler.setFormatter(usual.formatter)
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = True
+        logger.removeHandler(handler)
+        handler.close()

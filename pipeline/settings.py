@@ -115,6 +115,9 @@ class Settings(BaseSettings):
         le=10.0,
         description="How often each connection is asked for a sign of life: coverage rests on it.",
     )
+    heartbeat_interval_s: float = Field(
+        1.0, gt=0, le=10.0, description="How often each channel is said to be up or down; bars close by it."
+    )
     stall_s: float = Field(10.0, gt=0, description="Without a sign of life for so long, a connection covers nothing.")
     confirm_s: float = Field(10.0, gt=0, description="A subscription that is not confirmed within this is repeated.")
     retry_first_s: float = Field(0.5, gt=0, description="First wait before connecting again; doubled at each failure.")

@@ -17,10 +17,14 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.embedded.findings import WIDTH, findings
+from pipeline.embedded.market_collection import collect_market
 from pipeline.embedded.pipeline import Servers, Snapshot, clickhouse_folder, run_pipeline
-from pipeline.embedded.simulator import START_MS, instruments, simulate
+from pipeline.embedded.simulator import START_MS
 from pipeline.embedded.totals import Totals
 from pipeline.errors import OperationError
+from pipeline.ingest.publisher import Publisher
+from pipeline.ingest.replay import Progress as ToldOften
+from pipeline.ingest.replay import Replayed
 from pipeline.settings import Settings
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.databases import USUAL
@@ -51,12 +55,14 @@ def run_demo(settings: Settings, data: Path, seed: int, hours: float, console: C
     """
     console = console or _console()
     keep_one_market(data, seed, hours)
-    known = {(found.exchange, found.symbol): found for found in instruments()}
     began_s = time.monotonic()
     _say(console, f"{hours:g} hours of a simulated market on Binance, Bybit and OKX, seed {seed}:")
     with _shown(hours, console) as progress:
-        servers = Servers(database=USUAL)
-        totals = run_pipeline(simulate(seed, hours), known, settings, data, progress, servers)
+
+        def collect(run: Settings, publisher: Publisher, told: ToldOften) -> Replayed:
+            return collect_market(run, publisher, seed, hours, data / "logs", told)
+
+        totals = run_pipeline(collect, settings, data, progress, Servers(database=USUAL))
     _say(
         console,
         f"{totals.frames:,} frames became {totals.events:,} liquidations in {totals.bars:,} one-minute bars, "

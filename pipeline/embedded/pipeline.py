@@ -61,6 +61,8 @@ class Snapshot:
 
 
 Progress = Callable[[Snapshot], None]
+# Publishes everything that is to enter, with the settings of the run, and tells how far it is.
+Source = Callable[[Settings, Publisher, Callable[[Replayed], None]], Replayed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +79,23 @@ def clickhouse_folder(data: Path) -> str:
     return "chdb://" + quote(str((data / "clickhouse").resolve()))
 
 
+def recordings(items: Iterable[Frame | EndOfRecording], instruments: Instruments) -> Source:
+    """Return the source of what is in recordings, in the order of its times."""
+
+    def publish(run: Settings, publisher: Publisher, progress: Callable[[Replayed], None]) -> Replayed:
+        return replay(items, instruments, publisher, run.lateness_ms, progress)
+
+    return publish
+
+
 def run_pipeline(
-    items: Iterable[Frame | EndOfRecording],
-    instruments: Instruments,
+    source: Source,
     settings: Settings,
     data: Path,
     progress: Progress,
     servers: Servers = Servers(),
 ) -> Totals:
-    """Send `items` through the whole pipeline and return when their rows are in ClickHouse.
+    """Send what `source` publishes through the whole pipeline and return when its rows are in ClickHouse.
 
     Every run has topics of its own, under a fresh prefix, since a log that has seen today's heartbeats would take a
     recording of last year for too late. On a real broker they are deleted in the end. Rows of the same recording are
@@ -108,13 +118,8 @@ def run_pipeline(
         sink = stack.enter_context(sink_thread(run, codec))
         worker = stack.enter_context(worker_process(run, logs))
         look = _Look(worker, sink, progress)
-        replayed = replay(
-            items,
-            instruments,
-            Publisher(run, codec, _LINGER_MS),
-            run.lateness_ms,
-            lambda counts: look.sometimes("publishing", counts),
-        )
+        publisher = Publisher(run, codec, _LINGER_MS)
+        replayed = source(run, publisher, lambda counts: look.sometimes("publishing", counts))
         # However quick it was: whoever watches has seen how far the market went.
         progress(Snapshot("publishing", replayed))
         look.until("folding", replayed, lambda: sum(group_lag(run, "worker", [EVENTS]).values()))

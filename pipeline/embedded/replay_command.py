@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.embedded.pipeline import Servers, Snapshot, run_pipeline
+from pipeline.embedded.pipeline import Servers, Snapshot, recordings, run_pipeline
 from pipeline.embedded.totals import Totals
 from pipeline.feeds.feed import Instruments
 from pipeline.ingest.recordings import read_recordings
@@ -65,7 +65,7 @@ def run_replay(
                 said = snapshot.stage
                 console.print(f"{_STAGES[snapshot.stage]} {_detail(snapshot)}".rstrip())
 
-        totals = run_pipeline(items, instruments, settings, data, progress, servers)
+        totals = run_pipeline(recordings(items, instruments), settings, data, progress, servers)
     if show:
         _print(totals, data, servers, time.monotonic() - began)
     return totals

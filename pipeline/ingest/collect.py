@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import structlog
@@ -30,10 +30,9 @@ from pipeline.settings import Settings
 _log = structlog.get_logger()
 
 _BROKER_S: Final = 5.0
-_BEAT_S: Final = 1.0
 # Pings go out at whole seconds of the loop's clock. Their pongs are here by then, from most places of the world.
 _BEAT_AFTER_PINGS_S: Final = 0.3
-_BEATS_PER_LINE: Final = 60
+_LINE_S: Final = 60.0
 
 
 class NothingToCollectError(OperationError):
@@ -61,7 +60,7 @@ def run_ingest(settings: Settings, codec: Codec, lives: dict[str, Live], choice:
     try:
         asyncio.run(_until_told(settings, codec, lives, choice))
     except* OperationError as group:
-        raise _first_of(group) from group
+        raise first_of(group) from group
 
 
 async def _until_told(settings: Settings, codec: Codec, lives: dict[str, Live], choice: Choice) -> None:
@@ -93,32 +92,49 @@ async def collect(
             else:
                 collector.regain(intake.now_ms())
 
-    chance = random or Random()  # noqa: S311 - spreads attempts in time, keeps no secret
     publisher = SpoolingPublisher(settings, codec, open_spool(settings), on_loss)
     intake = Intake(Published(publisher, Mapping({}), observe))
-    limits = HostLimits()
+    chance = random or Random()  # noqa: S311 - spreads attempts in time, keeps no secret
     try:
-        async with _open_sockets() as sockets, open_session() as questions:
-            for exchange, live in lives.items():
-                collectors[exchange] = ExchangeCollector(exchange, live, choice, settings, intake, sockets, chance)
-            _log.info("collecting", collector=settings.collector, exchanges=sorted(collectors))
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(publisher.run()), group.create_task(_beat(list(collectors.values())))]
-                for collector in collectors.values():
-                    tasks.append(group.create_task(collector.run()))
-                    asking = _ask(
-                        collector, lives[collector.exchange], choice, settings, intake, questions, limits, chance
-                    )
-                    tasks.append(group.create_task(asking))
-                await stop.wait()
-                _log.info("stopping", collector=settings.collector)
-                for task in tasks:
-                    task.cancel()
-        for collector in collectors.values():
-            collector.tick()
+        await listen(settings, lives, choice, intake, collectors, chance, stop, (publisher.run(),))
     finally:
         publisher.close()
     _log.info("stopped", collector=settings.collector)
+
+
+async def listen(
+    settings: Settings,
+    lives: dict[str, Live],
+    choice: Choice,
+    intake: Intake,
+    collectors: dict[str, ExchangeCollector],
+    random: Random,
+    stop: asyncio.Event,
+    beside: Iterable[Coroutine[Any, Any, None]] = (),
+) -> None:
+    """Let the exchanges in `lives` come in through `intake` until `stop` is set, and do what is `beside`.
+
+    Their collectors are put into `collectors`, for whoever is behind the intake.
+    """
+    limits = HostLimits()
+    async with _open_sockets() as sockets, open_session() as questions:
+        for exchange, live in lives.items():
+            collectors[exchange] = ExchangeCollector(exchange, live, choice, settings, intake, sockets, random)
+            intake.on_new_day(collectors[exchange].repeat)
+        _log.info("collecting", collector=settings.collector, exchanges=sorted(collectors))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in beside]
+            tasks.append(group.create_task(_beat(list(collectors.values()), settings.heartbeat_interval_s)))
+            for collector in collectors.values():
+                tasks.append(group.create_task(collector.run()))
+                asking = _ask(collector, lives[collector.exchange], choice, settings, intake, questions, limits, random)
+                tasks.append(group.create_task(asking))
+            await stop.wait()
+            _log.info("stopping", collector=settings.collector)
+            for task in tasks:
+                task.cancel()
+    for collector in collectors.values():
+        collector.tick()
 
 
 def _open_sockets() -> aiohttp.ClientSession:
@@ -151,6 +167,7 @@ async def _ask(
         limits,
         intake.bring,
         random,
+        intake.now_ns,
     )
     listener = Listener(collector.know, collector.unknown_symbol, collector.note_offset, collector.market_instruments)
     await run_services(
@@ -158,21 +175,22 @@ async def _ask(
     )
 
 
-async def _beat(collectors: Sequence[ExchangeCollector]) -> None:
-    """Say the heartbeats once a second, and tell people once a minute."""
+async def _beat(collectors: Sequence[ExchangeCollector], interval_s: float) -> None:
+    """Say the heartbeats every `interval_s`, and tell people once a minute."""
     progress = Progress(collectors)
     loop = asyncio.get_running_loop()
-    beats = 0
+    told_s = loop.time()
     while True:
         for collector in collectors:
             collector.tick()
-        beats += 1
-        if beats % _BEATS_PER_LINE == 0:
+        if loop.time() - told_s >= _LINE_S:
+            told_s += _LINE_S
             progress.tell()
-        await asyncio.sleep(_BEAT_S - (loop.time() - _BEAT_AFTER_PINGS_S) % _BEAT_S)
+        # Rounded, since the rest of a division may fall short of nothing by a hair.
+        await asyncio.sleep(round(interval_s - (loop.time() - _BEAT_AFTER_PINGS_S) % interval_s, 6) or interval_s)
 
 
-def _first_of(group: BaseExceptionGroup[OperationError]) -> OperationError:
+def first_of(group: BaseExceptionGroup[OperationError]) -> OperationError:
     """Return the first error in nested groups: the user is told one thing at a time."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

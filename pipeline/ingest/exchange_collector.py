@@ -14,7 +14,14 @@ from aiohttp import ClientWSTimeout
 
 from pipeline.feeds.feed import Mapped
 from pipeline.feeds.live import Channel, Live
-from pipeline.feeds.statements import STATEMENTS, statements_connection, statements_payload
+from pipeline.feeds.statements import (
+    INSTRUMENTS,
+    STATEMENTS,
+    instruments_connection,
+    instruments_payloads,
+    statements_connection,
+    statements_payload,
+)
 from pipeline.ingest.connection import Counts, Line, Patience
 from pipeline.ingest.intake import Intake
 from pipeline.ingest.listening import Listening, Said
@@ -137,6 +144,14 @@ class ExchangeCollector:
         self.choose()
         now_ms = self._intake.now_ms()
         self._state(listening.look(now_ms, self.clock_offset_ms) for listening in self._listenings)
+
+    def repeat(self, since_ms: int) -> None:
+        """Say all contracts and subscriptions again, so that who reads from `since_ms` on knows them."""
+        for payload in instruments_payloads(list(self._instruments.values())):
+            self._intake.bring(self.exchange, INSTRUMENTS, instruments_connection(self._settings.collector), payload)
+        subscriptions = [one for listening in self._listenings for one in listening.repeat(since_ms)]
+        if subscriptions:
+            self._bring(statements_payload((), subscriptions))
 
     def counts(self) -> dict[str, int]:
         """Return what happened since the start, summed over the channels."""

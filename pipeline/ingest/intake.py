@@ -18,6 +18,7 @@ _log = structlog.get_logger()
 
 # The clock of a computer is corrected now and then; by more than this somebody should know.
 _BACK_US: Final = 1_000_000
+_DAY_US: Final = 86_400_000_000
 _LOOK_AGAIN_S: Final = 0.01
 # Below what makes the publisher turn to the disk at once.
 _MOST_WAITING: Final = 40_000
@@ -66,6 +67,8 @@ class Intake:
         self._now_ns = now_ns
         self._last_us = 0
         self._is_back = False
+        self._day_ends_us = 0
+        self._on_new_day: list[Callable[[int], None]] = []
         # Bound once: they are called for every message.
         self._take = outlet.take
         self.leave = outlet.leave
@@ -86,6 +89,10 @@ class Intake:
         """Return how many of them, from the first on, can be lost no more."""
         return self._outlet.safe_position
 
+    def now_ns(self) -> int:
+        """Return what the clock says (ns since 1970)."""
+        return self._now_ns()
+
     def now_us(self) -> int:
         """Return the time (µs since 1970), not before that of the last frame."""
         return max(self._last_us, self._now_ns() // 1000)
@@ -94,6 +101,10 @@ class Intake:
         """Return the time in whole milliseconds."""
         return self.now_us() // 1000
 
+    def on_new_day(self, tell: Callable[[int], None]) -> None:
+        """Have `tell` called before the first frame of each further UTC day, with the time of midnight (ms)."""
+        self._on_new_day.append(tell)
+
     def bring(self, exchange: str, channel: str, connection: str, payload: bytes, sequence: int | None = None) -> Frame:
         """Take in one message and return its frame.
 
@@ -101,6 +112,8 @@ class Intake:
         one name for ever, such as REST answers and the collector's own statements.
         """
         received_us = self._now_ns() // 1000
+        if received_us >= self._day_ends_us:
+            self._begin_day(received_us)
         if received_us <= self._last_us:
             if received_us < self._last_us - _BACK_US and not self._is_back:
                 self._is_back = True
@@ -112,6 +125,14 @@ class Intake:
         )
         self._take(frame)
         return frame
+
+    def _begin_day(self, received_us: int) -> None:
+        is_first = not self._day_ends_us
+        midnight_us = received_us - received_us % _DAY_US
+        self._day_ends_us = midnight_us + _DAY_US
+        if not is_first:
+            for tell in self._on_new_day:
+                tell(midnight_us // 1000)
 
 
 class Published:

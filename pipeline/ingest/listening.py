@@ -121,6 +121,12 @@ class Listening:
             subscriptions += self._subscriptions(changes)
         return Said(self._heartbeats(now_ms, clock_offset_ms, self._able(ables)), subscriptions)
 
+    def repeat(self, since_ms: int) -> list[Subscription]:
+        """Return the contracts that are subscribed, as if they were since `since_ms` at the earliest."""
+        return self._subscriptions(
+            (name, max(up_ms, since_ms), "up") for shard in self._shards for name, up_ms in shard.subscribed()
+        )
+
     def lose(self, kept_ms: int) -> None:
         """Say that the channel is down, and was not heard after `kept_ms`: frames are lost on their way."""
         self._is_deaf = True

@@ -64,7 +64,7 @@ def replay(
         found = False
         for mapped in mapping.map(item):
             found = True
-            _publish(mapped, publisher, counts)
+            publish(mapped, publisher, counts)
             if isinstance(mapped, Liquidation):
                 newest_ms = max(newest_ms, mapped.event_time)
         counts.frames += 1
@@ -79,7 +79,8 @@ def replay(
     return counts
 
 
-def _publish(mapped: Mapped, publisher: Publisher, counts: Replayed) -> None:
+def publish(mapped: Mapped, publisher: Publisher, counts: Replayed) -> None:
+    """Publish what a frame holds and count it."""
     if isinstance(mapped, DeadLetter):
         publisher.dead_letter(mapped)
         counts.dead_letters += 1

@@ -76,7 +76,7 @@ class Rest:
     """Ask one exchange.
 
     `bring` takes every answer with status 200 before anybody reads it. Budgets are those of the exchange's own hosts,
-    wherever the route leads. `answers` and `failures` count requests.
+    wherever the route leads. `answers` and `failures` count requests. `now_ns` is our clock (ns since 1970).
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Rest:
         limits: HostLimits,
         bring: Bring,
         random: Random,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.answers = 0
         self.failures = 0
@@ -99,6 +100,7 @@ class Rest:
         self._limits = limits
         self._bring = bring
         self._random = random
+        self._now_ns = now_ns
 
     async def get(self, request: Request) -> Answer:
         """Return the answer to `request`.
@@ -142,11 +144,11 @@ class Rest:
 
     async def _ask(self, url: URL) -> Answer:
         there = url if self._base is None else self._base.join(url.relative())
-        note = SimpleNamespace(ns=time.time_ns())
+        note = SimpleNamespace(now_ns=self._now_ns, sent_ns=self._now_ns())
         async with self._session.get(
             there, proxy=self._proxy, allow_redirects=False, trace_request_ctx=note
         ) as response:
-            received_ns = time.time_ns()
+            received_ns = self._now_ns()
             if response.status != HTTPStatus.OK:
                 head = await response.content.read(_SHOWN_BYTES)
                 raise _StatusError(response.status, response.headers.get("Retry-After"), head)
@@ -157,7 +159,7 @@ class Rest:
                     # Leaving now closes the connection; the rest is never read.
                     response.close()
                     raise _TooLargeError(f"the answer is larger than {ANSWER_BYTES} bytes")
-        return Answer(bytes(body), note.ns, received_ns)
+        return Answer(bytes(body), note.sent_ns, received_ns)
 
 
 class _StatusError(Exception):
@@ -193,4 +195,5 @@ async def _note_sent(
     _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
 ) -> None:
     # Looking up the host, connecting and TLS are over: half the round trip from here is the way of the answer.
-    context.trace_request_ctx.ns = time.time_ns()
+    note = context.trace_request_ctx
+    note.sent_ns = note.now_ns()

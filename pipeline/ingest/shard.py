@@ -57,6 +57,10 @@ class Shard:
         """Return how many topics are confirmed."""
         return max((len(one.confirmed) for one in self._connections() if not one.ended.is_set()), default=0)
 
+    def subscribed(self) -> Iterator[tuple[str, int]]:
+        """Yield the topics of contracts that are said to be up, and since when (ms)."""
+        yield from self._up.items()
+
     def add(self, topics: Iterable[Topic]) -> None:
         """Subscribe to more."""
         added = list(topics)

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it, against what the simulator knows it sent."""
+"""The demo as a newcomer runs it, against what the exchanges on loopback know they sent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.embedded.demo import DemoError, keep_one_market, next_steps, program
+from pipeline.embedded.exchange_server import read_ledger
 from pipeline.embedded.pipeline import clickhouse_folder
-from pipeline.embedded.simulator import ledger, simulate_with_truth
+from pipeline.embedded.simulator import Truth, ledger, simulate_with_truth
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.query import run_query
 
@@ -75,9 +76,25 @@ def ran(tmp_path_factory):
     return data, done.stdout
 
 
+def messages(entries, what):
+    """Return what messages held, in order."""
+    return [tuple(Truth(**row) for row in entry["rows"]) for entry in entries if entry["what"] == what]
+
+
 @pytest.fixture(scope="module")
-def truth():
-    return [row for _, found in simulate_with_truth(SEED, HOURS) for row in found]
+def entries(ran):
+    return read_ledger(ran[0] / "logs" / "ledger.jsonl")
+
+
+@pytest.fixture(scope="module")
+def truth(entries):
+    """What was sent to ingest; a message that was sent again holds duplicates."""
+    rows, seen = [], set()
+    for message in messages(entries, "sent"):
+        again = message in seen
+        seen.add(message)
+        rows += [row._replace(kind="duplicate") if again and row.kind == "event" else row for row in message]
+    return rows
 
 
 def test_every_bar_is_what_the_simulator_knows(ran, truth):
@@ -118,6 +135,44 @@ def test_every_count_is_what_the_simulator_knows(ran, truth):
     assert int(refused["number"]) == sum(known.refused.values())
     assert known.late > 0
     assert known.duplicates > 0
+
+
+def test_the_market_came_by_sockets_that_were_cut(ran, entries, truth):
+    data, _ = ran
+    whys = [entry["why"] for entry in entries if entry["what"] == "closed"]
+    # One connection of Binance, two of Bybit, one of OKX, each cut once in the crash.
+    assert whys.count("dropped") >= 4
+    assert len(whys) == whys.count("dropped") + 4
+    simulated = ledger(row for _, found in simulate_with_truth(SEED, HOURS) for row in found)
+    known = ledger(truth)
+    assert known.events + known.duplicates > simulated.events
+    # What nobody listened to came again on the next connection, but for what is not repeated.
+    unheard = {row for message in messages(entries, "unheard") for row in message}
+    lost = [row for row in unheard - set(truth) if row.kind == "event"]
+    assert known.events + len(lost) == simulated.events
+    assert all(row.timing != "on_time" for row in lost)
+    lines = (data / "logs" / "ingest.log").read_text().splitlines()
+    assert sum("connection_lost" in line for line in lines) == whys.count("dropped")
+
+
+def test_no_heartbeat_vouches_for_the_time_of_a_cut(ran, entries):
+    data, _ = ran
+    alive = {
+        (row["exchange"], row["channel"], int(row["start_ms"])): int(row["alive_ms"])
+        for row in select(
+            data,
+            "SELECT exchange, channel, toUnixTimestamp64Milli(start) AS start_ms, alive_ms FROM coverage",
+        )
+    }
+    channels = {"/market/ws": "forceOrder", "/v5/public/linear": "linear", "/v5/public/inverse": "inverse"}
+    opened = {entry["socket"]: entry["path"] for entry in entries if entry["what"] == "opened"}
+    cut = [entry for entry in entries if entry["what"] == "closed" and entry["why"] == "dropped"]
+    assert cut
+    for entry in cut:
+        channel = channels.get(opened[entry["socket"]], "liquidation-orders")
+        minute_ms = entry["time_us"] // 60_000_000 * 60_000
+        assert alive[entry["exchange"], channel, minute_ms] < 60_000
+    assert sum(milliseconds == 60_000 for milliseconds in alive.values()) > 4 * (60 * HOURS - len(cut))
 
 
 def test_output_tells_what_happened_and_fits_a_narrow_terminal(ran, truth):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,14 +24,14 @@ IsOn = Callable[[str], bool]
 
 
 class ServedClient:
-    """A socket, with what `Client` asks for. `is_on` tells which faults its exchange has now; `take` uses one up."""
+    """A socket, with what `Client` asks for. `is_on` tells which faults its exchange has now, `now_ms()` the time."""
 
     def __init__(
         self,
         number: int,
         exchange: str,
         request: web.Request,
-        now_ms: int,
+        now_ms: Callable[[], int],
         ledger: ServedLedger,
         is_on: IsOn,
     ) -> None:
@@ -41,10 +40,10 @@ class ServedClient:
         self.query: Query = {**request.query, **request.match_info}
         self.topics: dict[str, None] = {}
         self.memory: dict[str, Any] = {}
-        self.heard_ms = self.said_ms = self.opened_ms = now_ms
+        self.heard_ms = self.said_ms = self.opened_ms = now_ms()
         self.socket = web.WebSocketResponse(max_msg_size=1 << 20)
         self.why = ""
-        self._request, self._ledger, self._is_on = request, ledger, is_on
+        self._request, self._ledger, self._is_on, self._now_ms = request, ledger, is_on, now_ms
         self._waiting: deque[tuple[Outgoing, tuple[Truth, ...]]] = deque()
         self._wake = asyncio.Event()
         self._half = self._cut = False
@@ -124,7 +123,7 @@ class ServedClient:
                 await self.socket.send_str(message)
             else:
                 await self.socket.send_bytes(message)
-            self.said_ms = time.time_ns() // 1_000_000
+            self.said_ms = self._now_ms()
             if rows:
                 self._ledger.note("sent", self.exchange, rows, socket=self.number, path=self.path)
 

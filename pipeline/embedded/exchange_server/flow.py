@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeline.embedded.exchange_server.tape import Tape
 from pipeline.embedded.simulator import market, pushes, served_pushes
@@ -40,12 +40,29 @@ class Push(NamedTuple):
         return EXCHANGE_OF[self.stream]
 
 
+class Source(Protocol):
+    """A market as the server plays it. Without `has_trade` the tape knows contracts only, and no market data come."""
+
+    tape: Tape
+    has_trade: bool
+
+    def until(self, now_us: int) -> Iterator[Push]:
+        """Yield what is due by `now_us`, in order."""
+        ...
+
+    def next_us(self) -> int | None:
+        """Return when something is due, as far as that is known."""
+        ...
+
+
 class Flow:
     """A seeded market without end, from `start_ms` on.
 
     `speed` seconds of market happen in each second; their times are spread over that second, so that events carry the
     time at which they are sent. One market of `hours` follows the other, each with its crash at two thirds.
     """
+
+    has_trade = True
 
     def __init__(self, seed: int, start_ms: int, speed: float, hours: float, traps_per_hour: float) -> None:
         self.tape = Tape(served_contracts(), start_ms)
@@ -77,12 +94,16 @@ class Flow:
         self._order += 1
         heapq.heappush(self._due, Push(received_us, self._order, stream, payload, rows, resendable))
 
-    def until(self, now_ms: int) -> Iterator[Push]:
-        """Yield what is due before `now_ms`, in order."""
-        while self._written_ms <= now_ms:
+    def until(self, now_us: int) -> Iterator[Push]:
+        """Yield what is due by `now_us`, in order."""
+        while self._written_ms * 1000 <= now_us:
             self._write_second()
-        while self._due and self._due[0].due_us < now_ms * 1000:
+        while self._due and self._due[0].due_us <= now_us:
             yield heapq.heappop(self._due)
+
+    def next_us(self) -> int | None:
+        """Return when something of the present second is due."""
+        return self._due[0].due_us if self._due else None
 
     def _write_second(self) -> None:
         start_ms = self._written_ms

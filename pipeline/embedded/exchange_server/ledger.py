@@ -5,6 +5,7 @@ An entry is a JSON object. `time_us` is when (µs since 1970), `what` one of
 - `opened`, `subscribed` (with `topic`), `closed` (with `why`): what became of a socket;
 - `sent`: a message was handed to the system for `socket`; `rows` is what it holds, as the simulator knows it;
 - `unheard`: a message with rows was due, and no socket had subscribed to it (or a fault kept it back);
+- `asked`: a REST request for `path`, answered with `status`;
 - `fault`: a fault began.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,10 +23,16 @@ from pipeline.embedded.simulator.truth import Truth
 
 
 class ServedLedger:
-    """Entries in the order in which things happened: in a file as JSON lines, in memory, or (not kept) only counted."""
+    """Entries in the order in which things happened: in a file as JSON lines, in memory, or (not kept) only counted.
 
-    def __init__(self, path: Path | None = None, *, is_kept: bool = True) -> None:
+    `now_ns` gives the time of an entry (nanoseconds since 1970).
+    """
+
+    def __init__(
+        self, path: Path | None = None, *, is_kept: bool = True, now_ns: Callable[[], int] = time.time_ns
+    ) -> None:
         self._is_kept = is_kept
+        self._now_ns = now_ns
         self.entries: list[dict[str, Any]] = []
         self.counts: dict[str, int] = {"sent": 0, "unheard": 0, "events": 0}
         self._file: BinaryIO | None = None
@@ -41,7 +48,7 @@ class ServedLedger:
             self.counts["events"] += sum(row.kind == "event" for row in rows)
         if not self._is_kept:
             return
-        entry: dict[str, Any] = {"time_us": time.time_ns() // 1000, "what": what, "exchange": exchange, **more}
+        entry: dict[str, Any] = {"time_us": self._now_ns() // 1000, "what": what, "exchange": exchange, **more}
         if rows:
             entry["rows"] = [row._asdict() for row in rows]
         if self._file is None:

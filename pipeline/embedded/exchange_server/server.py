@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import orjson
 from aiohttp import WSMsgType, web
 
 from pipeline.embedded.exchange_server.client import ServedClient
 from pipeline.embedded.exchange_server.faults import EVERY, Fault, FaultError, Faults
-from pipeline.embedded.exchange_server.flow import EXCHANGES, Flow, Push
+from pipeline.embedded.exchange_server.flow import EXCHANGES, Flow, Push, Source
 from pipeline.embedded.exchange_server.ledger import ServedLedger
 from pipeline.embedded.exchange_server.venue import Endpoint, RestError, Venue
 from pipeline.embedded.exchange_server.venues import VENUES
 
 HOST = "127.0.0.1"
 _TICK_S = 0.01
+_SECOND_US = 1_000_000
 _AHEAD_MS = 300_000
 # What comes again after a subscription under the fault `snapshot`.
 _AGAIN = 40
@@ -38,14 +40,38 @@ class Play:
     traps_per_hour: float = 30.0
     faults: Sequence[Fault] = field(default_factory=tuple)
 
+    def source(self, start_ms: int) -> Source:
+        """Return the market from `start_ms` (milliseconds since 1970) on."""
+        return Flow(self.seed, start_ms, self.speed, self.hours, self.traps_per_hour)
+
+
+class Plays(Protocol):
+    """What a server plays: a market, and the faults that are due in it."""
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """Return the faults with the times at which they begin."""
+        ...
+
+    def source(self, start_ms: int) -> Source:
+        """Return the market from `start_ms` (milliseconds since 1970) on."""
+        ...
+
 
 class ExchangeServer:
     """Serves from `start` to `stop`, within one event loop. `ports` gives the port of each exchange, and `control`.
 
-    The ports may be given beforehand, so that a server which was gone comes back at the same place.
+    The ports may be given beforehand, so that a server which was gone comes back at the same place. `now_ns` is the
+    time (nanoseconds since 1970), which must run as the loop's clock does.
     """
 
-    def __init__(self, play: Play, ledger: ServedLedger, ports: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        play: Plays,
+        ledger: ServedLedger,
+        ports: dict[str, int] | None = None,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.ports: dict[str, int] = dict(ports or {})
         self.ledger = ledger
         self.faults = Faults()
@@ -56,10 +82,11 @@ class ExchangeServer:
         self._number = 0
         self._pump: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[None] | None = None
-        now_ms = _now_ms()
-        self._flow = Flow(play.seed, now_ms - now_ms % 1000, play.speed, play.hours, play.traps_per_hour)
+        self._now_ns = now_ns
+        now_ms = self._now_ms()
+        self._source = play.source(now_ms - now_ms % 1000)
         self._venues: dict[str, Venue] = {
-            venue.exchange: venue(self._flow.tape, partial(self._shown_ms, venue.exchange)) for venue in VENUES
+            venue.exchange: venue(self._source.tape, partial(self._shown_ms, venue.exchange)) for venue in VENUES
         }
 
     async def start(self) -> None:
@@ -98,11 +125,10 @@ class ExchangeServer:
 
     def switch_on(self, fault: Fault) -> None:
         """Let a fault begin now."""
-        now_s = time.monotonic()
         self.ledger.note("fault", fault.exchange, kind=fault.kind, for_s=fault.for_s)
         once = fault.for_s is None and fault.kind in {"drop", "half-frame"}
         if not once:
-            self.faults.switch_on(fault, now_s)
+            self.faults.switch_on(fault, _now_s())
         for client in self._every():
             if fault.exchange in (EVERY, client.exchange):
                 if fault.kind == "drop":
@@ -116,16 +142,19 @@ class ExchangeServer:
             {"exchange": client.exchange, "path": client.path, "socket": client.number, "topics": len(client.topics)}
             for client in self._every()
         ]
-        return {"sockets": sockets, "faults": self.faults.on(time.monotonic()), **self.ledger.counts}
+        return {"sockets": sockets, "faults": self.faults.on(_now_s()), **self.ledger.counts}
 
     def _every(self) -> list[ServedClient]:
         return [client for clients in self._clients.values() for client in clients]
 
+    def _now_ms(self) -> int:
+        return self._now_ns() // 1_000_000
+
     def _shown_ms(self, exchange: str) -> int:
-        return _now_ms() + (_AHEAD_MS if self._is_on("clock", exchange) else 0)
+        return self._now_ms() + (_AHEAD_MS if self._is_on("clock", exchange) else 0)
 
     def _is_on(self, kind: str, exchange: str) -> bool:
-        return self.faults.is_on(kind, exchange, time.monotonic())
+        return self.faults.is_on(kind, exchange, _now_s())
 
     def _ended(self, pump: asyncio.Task[None]) -> None:
         if self._failed is None or self._failed.done() or pump.cancelled():
@@ -144,18 +173,22 @@ class ExchangeServer:
 
     async def _run(self) -> None:
         """Send what is due, and look after the connections once a second."""
-        began_s, looked_ms = time.monotonic(), 0
+        began_s, looked_s = _now_s(), 0
         scheduled = sorted(self._play.faults, key=lambda fault: fault.after_s)
         while True:
-            now_ms = _now_ms()
-            while scheduled and time.monotonic() - began_s >= scheduled[0].after_s:
+            now_us = self._now_ns() // 1000
+            while scheduled and _now_s() - began_s >= scheduled[0].after_s:
                 self.switch_on(scheduled.pop(0))
-            for push in self._flow.until(now_ms):
+            for push in self._source.until(now_us):
                 self._send(push)
-            if now_ms // 1000 != looked_ms // 1000:
-                looked_ms = now_ms
+            if now_us // 1_000_000 != looked_s:
+                looked_s = now_us // 1_000_000
                 self._look()
-            await asyncio.sleep(_TICK_S)
+            due_us = [_SECOND_US * (looked_s + 1), self._source.next_us()]
+            wait_s = (min(us for us in due_us if us is not None) * 1000 - self._now_ns()) / 1e9
+            if scheduled:
+                wait_s = min(wait_s, began_s + scheduled[0].after_s - _now_s())
+            await asyncio.sleep(max(0.0, wait_s))
 
     def _send(self, push: Push) -> None:
         venue, heard = self._venues[push.exchange], 0
@@ -173,8 +206,8 @@ class ExchangeServer:
         self.ledger.flush()
         for exchange, venue in self._venues.items():
             for client in list(self._clients[exchange]):
-                venue.tick(client, _now_ms())
-                if client.topics:
+                venue.tick(client, self._now_ms())
+                if client.topics and self._source.has_trade:
                     for message in venue.market(client, self._shown_ms(exchange)):
                         client.bring(message)
 
@@ -184,7 +217,7 @@ class ExchangeServer:
             return _cut(request)
         self._number += 1
         client = ServedClient(
-            self._number, exchange, request, _now_ms(), self.ledger, partial(self._is_on_at, exchange)
+            self._number, exchange, request, self._now_ms, self.ledger, partial(self._is_on_at, exchange)
         )
         await client.socket.prepare(request)
         self.ledger.note("opened", exchange, socket=client.number, path=client.path)
@@ -195,7 +228,7 @@ class ExchangeServer:
             async for message in client.socket:
                 while self._is_on("slow-reader", exchange):  # noqa: ASYNC110 - faults end with time, without a word
                     await asyncio.sleep(_TICK_S)
-                client.heard_ms = _now_ms()
+                client.heard_ms = self._now_ms()
                 if message.type == WSMsgType.ERROR:
                     break
                 self._hear(venue, client, message.data)
@@ -212,7 +245,7 @@ class ExchangeServer:
         venue.heard(client, data if isinstance(data, str) else data.decode(errors="replace"))
         if set(client.topics) - before and self._is_on("snapshot", client.exchange):
             for push in self._recent[client.exchange]:
-                if _now_ms() * 1000 - push.due_us < _AGAIN_US:
+                if self._now_ms() * 1000 - push.due_us < _AGAIN_US:
                     for message in venue.payloads(client, push):
                         client.bring(message, push.rows)
 
@@ -228,15 +261,19 @@ class ExchangeServer:
     async def _serve_rest(self, exchange: str, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
         if self._is_on("drop", exchange):
             return _cut(request)
+        answer = self._answer(exchange, endpoint, request)
+        self.ledger.note("asked", exchange, path=request.path_qs, status=answer.status)
+        return answer
+
+    def _answer(self, exchange: str, endpoint: Endpoint, request: web.Request) -> web.Response:
         if self._is_on("429", exchange):
             return web.Response(status=429, text="too many requests", headers={"Retry-After": "2"})
         if self._is_on("5xx", exchange):
             return web.Response(status=503, text="unavailable")
         try:
-            answer = endpoint({**request.query, **request.match_info})
+            return _json(endpoint({**request.query, **request.match_info}))
         except RestError as error:
             return _json(error.answer, error.status)
-        return _json(answer)
 
     async def _state(self, _request: web.Request) -> web.StreamResponse:
         return _json(self.state())
@@ -256,8 +293,8 @@ class ExchangeServer:
         return _json(self.state())
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _json(document: object, status: int = 200) -> web.Response:
