@@ -41,7 +41,7 @@ class ServedClient:
         self.topics: dict[str, None] = {}
         self.memory: dict[str, Any] = {}
         self.heard_ms = self.said_ms = self.opened_ms = now_ms()
-        self.socket = web.WebSocketResponse(max_msg_size=1 << 20)
+        self.socket = web.WebSocketResponse(max_msg_size=1 << 20, autoping=False)
         self.why = ""
         self._request, self._ledger, self._is_on, self._now_ms = request, ledger, is_on, now_ms
         self._waiting: deque[tuple[Outgoing, tuple[Truth, ...]]] = deque()

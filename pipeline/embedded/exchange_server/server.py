@@ -228,10 +228,13 @@ class ExchangeServer:
             async for message in client.socket:
                 while self._is_on("slow-reader", exchange):  # noqa: ASYNC110 - faults end with time, without a word
                     await asyncio.sleep(_TICK_S)
-                client.heard_ms = self._now_ms()
                 if message.type == WSMsgType.ERROR:
                     break
-                self._hear(venue, client, message.data)
+                if message.type == WSMsgType.PING:
+                    await client.socket.pong(message.data)
+                elif message.type != WSMsgType.PONG:
+                    client.heard_ms = self._now_ms()
+                    self._hear(venue, client, message.data)
         finally:
             self._clients[exchange].remove(client)
             sending.cancel()
