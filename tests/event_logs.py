@@ -10,9 +10,20 @@ from hypothesis import strategies as st
 
 from pipeline.detect.engine import Engine
 from pipeline.detect.rules import Rules
-from pipeline.records import Anomaly, Coverage, Heartbeat, Liquidation, Silence, Source, Subscription, Tally
+from pipeline.records import (
+    Anomaly,
+    Candle,
+    Cascade,
+    Coverage,
+    Heartbeat,
+    Liquidation,
+    Silence,
+    Source,
+    Subscription,
+    Tally,
+)
 from pipeline.windows.checkpoint import Checkpoint, restore, take
-from pipeline.windows.fold import Batch, fold, liquidation_row
+from pipeline.windows.fold import Batch, candle_row, fold, liquidation_row
 from pipeline.windows.parameters import WindowParameters
 from pipeline.windows.state import PartitionState
 
@@ -26,7 +37,7 @@ CONTRACTS = (
     ("okx", "BTC-USDT-SWAP", "BTC", "SWAP"),
 )
 
-Record = Liquidation | Heartbeat | Subscription
+Record = Liquidation | Heartbeat | Subscription | Candle
 
 
 def liquidation(
@@ -78,6 +89,33 @@ def subscription(
     return Subscription(exchange, channel, symbol, asset, collector, time_ms, state)
 
 
+def candle(
+    start_ms: int = BASE_MS,
+    contract: tuple[str, str, str, str] = CONTRACTS[0],
+    close: float = 2.0,
+    micros: int = 1_000_000,
+    closed: bool = True,
+) -> Candle:
+    exchange, symbol, asset, _ = contract
+    return Candle(
+        exchange=exchange,
+        symbol=symbol,
+        instrument=f"{asset}-USDT-PERP",
+        asset=asset,
+        start=start_ms,
+        open=close,
+        high=close,
+        low=close,
+        close=close,
+        volume=1.0,
+        volume_micros=micros,
+        taker_buy_micros=None,
+        trades=None,
+        closed=closed,
+        received_time=start_ms * 1000,
+    )
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> list[Record]:
     """Return a log in which time mostly goes on, events come late or twice, and channels fall silent."""
@@ -98,6 +136,10 @@ def logs(draw: st.DrawFn) -> list[Record]:
             time = now - draw(st.sampled_from((0, 300, 20_000, 70_000)))
             contract, state = draw(st.sampled_from(CONTRACTS[2:])), draw(st.sampled_from(("up", "up", "down")))
             log.append(subscription(time, contract, state, draw(st.sampled_from(("one", "two")))))
+        elif kind == 7:
+            start = now - now % 60_000 - draw(st.sampled_from((60_000, 60_000, 120_000, 600_000)))
+            close, micros = draw(st.floats(1.0, 2.0)), draw(st.integers(0, 10**12))
+            log.append(candle(start, draw(st.sampled_from(CONTRACTS)), close, micros, draw(st.booleans())))
         else:
             age = draw(st.sampled_from((0, 100, 3_000, 20_000, 70_000, 150_000, 900_000)))
             event = liquidation(
@@ -121,8 +163,10 @@ def batch(log: list[Record], first_offset: int) -> Batch:
     for record in log:
         if isinstance(record, Liquidation):
             before += 1
-        else:
+        elif not isinstance(record, Candle):
             statements.append((before, record))
+        elif record.closed:
+            statements.append((before, candle_row(record)))
     return Batch(rows, statements, first_offset + len(log) - 1)
 
 
@@ -170,6 +214,7 @@ class Latest(NamedTuple):
     silences: dict[tuple[str, str, int], Silence]
     tallies: dict[tuple[str, str, int], Tally]
     anomalies: dict[bytes, Anomaly]
+    cascades: dict[bytes, Cascade]
 
 
 @dataclass
@@ -182,6 +227,7 @@ class Published:
     silences: dict[tuple[str, str, int], dict[int, Silence]] = field(default_factory=dict)
     tallies: dict[tuple[str, str, int], dict[int, Tally]] = field(default_factory=dict)
     anomalies: dict[bytes, dict[int, Anomaly]] = field(default_factory=dict)
+    cascades: dict[bytes, dict[int, Cascade]] = field(default_factory=dict)
     cells: dict[bytes, bytes] = field(default_factory=dict)
 
     def add(self, checkpoint: Checkpoint) -> None:
@@ -201,9 +247,12 @@ class Published:
         for tally in checkpoint.tallies:
             revisions = self.tallies.setdefault((tally.exchange, tally.asset, tally.start), {})
             assert revisions.setdefault(tally.revision, tally) == tally, "one revision, two contents"
-        for anomaly in checkpoint.found:
-            revisions = self.anomalies.setdefault(anomaly.anomaly_id, {})
-            assert revisions.setdefault(anomaly.revision, anomaly) == anomaly, "one revision, two contents"
+        for found in checkpoint.found:
+            if isinstance(found, Cascade):
+                revisions = self.cascades.setdefault(found.cascade_id, {})
+            else:
+                revisions = self.anomalies.setdefault(found.anomaly_id, {})
+            assert revisions.setdefault(found.revision, found) == found, "one revision, two contents"
         for key, value in checkpoint.cells:
             if value is None:
                 self.cells.pop(key, None)
@@ -214,7 +263,15 @@ class Published:
         def last(by_key: dict) -> dict:
             return {key: revisions[max(revisions)] for key, revisions in by_key.items()}
 
-        kinds = (self.bars, self.coverage, self.contracts, self.silences, self.tallies, self.anomalies)
+        kinds = (
+            self.bars,
+            self.coverage,
+            self.contracts,
+            self.silences,
+            self.tallies,
+            self.anomalies,
+            self.cascades,
+        )
         return Latest(*map(last, kinds))
 
 

@@ -15,20 +15,18 @@ number of its events.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
+from pipeline.detect.finding import MICROS, Contributor, merge_largest, note_largest
 from pipeline.detect.rules import CascadeRule
-from pipeline.detect.run_sizes import RunSizes, note, quantile
+from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile
 from pipeline.records import COMPLETENESS_ORDER, Completeness, Position
 
 SECOND_MS: Final = 1_000
-MICROS: Final = 1_000_000
 POSITIONS: Final[tuple[Position, Position]] = ("long", "short")
-_MOST_CONTRIBUTORS: Final = 10
 # Ended cascades that late events can still correct; more in ten minutes are not told apart by anybody.
 _MOST_ENDED: Final = 8
 _KEPT_MS: Final = 600_000
@@ -73,8 +71,7 @@ class Second:
     """The liquidations of one position in one second; nothing in it depends on the order in which they came.
 
     `first` and `last` are times (ms), `price_first` is the price at `first`, `completeness` the worst rank in
-    `COMPLETENESS_ORDER`. `first_on` is each exchange's first time. `largest` are the largest events (micros, id),
-    rising.
+    `COMPLETENESS_ORDER`. `first_on` is each exchange's first time. `largest` are the largest events.
     """
 
     position: Position
@@ -87,7 +84,7 @@ class Second:
     count: int = 0
     partial_count: int = 0
     first_on: dict[str, int] = field(default_factory=dict)
-    largest: list[tuple[int, bytes]] = field(default_factory=list)
+    largest: list[Contributor] = field(default_factory=list)
 
     def add(self, time: int, event_id: bytes, exchange: str, micros: int, price: float, completeness: int) -> None:
         """Take in one liquidation of this second at `time` (ms)."""
@@ -110,12 +107,7 @@ class Second:
         first = self.first_on.get(exchange)
         if first is None or time < first:
             self.first_on[exchange] = time
-        largest = self.largest
-        if len(largest) < _MOST_CONTRIBUTORS:
-            insort(largest, (micros, event_id))
-        elif micros >= largest[0][0]:
-            insort(largest, (micros, event_id))
-            del largest[0]
+        note_largest(self.largest, (-micros, event_id))
 
 
 @dataclass(slots=True)
@@ -124,7 +116,7 @@ class Run:
 
     `seconds` are the run's USD by second within the last gap's length, from which `rate_micros` (their sum) and
     `peak_rate_micros` are kept; `peak_second` is the second with the most USD. `waves` counts the times the rate rose
-    again after it had fallen under half of the last height. `largest` are the largest events (micros, id), rising.
+    again after it had fallen under half of the last height. `largest` are the largest events.
     `threshold_micros` is the bound that it passed when it opened and `moved_sd` how far the price had moved then, None
     where that was unknown. `opened` is when it became a cascade, `ended` when it had subsided (ms).
     """
@@ -149,7 +141,7 @@ class Run:
     waves: int = 0
     wave_height_micros: int = 0
     wave_low_micros: int = 0
-    largest: list[tuple[int, bytes]] = field(default_factory=list)
+    largest: list[Contributor] = field(default_factory=list)
     opened: int | None = None
     threshold_micros: int = 0
     moved_sd: float | None = None
@@ -192,8 +184,9 @@ class AssetRuns:
     """What one asset remembers.
 
     `waiting` are the seconds that are not taken yet, `settled` the time (ms) up to which they are. `runs` are under
-    way, `ended` those cascades that late events can still correct. `usual_micros` is the bound by history, None when it
-    is to be found anew.
+    way, `ended` those cascades that late events can still correct. `usual` is the bound by history (micro-dollars) and
+    the day (ms) for which it was found, None when it is to be found anew. `changed_days` (ms) are those of `sizes` that
+    are to be stored.
     """
 
     waiting: Waiting = field(default_factory=dict)
@@ -201,7 +194,8 @@ class AssetRuns:
     runs: dict[Position, Run] = field(default_factory=dict)
     ended: list[Run] = field(default_factory=list)
     sizes: RunSizes = field(default_factory=RunSizes)
-    usual_micros: int | None = None
+    usual: tuple[int, int] | None = None
+    changed_days: set[int] = field(default_factory=set)
 
     def add(
         self,
@@ -326,7 +320,7 @@ def _sum(run: Run, second: Second) -> None:
         run.price_first = further(run.price_first, second.price_first)
     for exchange, time in second.first_on.items():
         run.first_on[exchange] = min(time, run.first_on.get(exchange, time))
-    run.largest = sorted([*run.largest, *second.largest])[-_MOST_CONTRIBUTORS:]
+    run.largest = merge_largest(run.largest, second.largest)
 
 
 def _note_wave(run: Run) -> None:
@@ -353,17 +347,25 @@ def _judge(runs: AssetRuns, run: Run, parameters: CascadeParameters, moved: Move
         return
     if run.one_sidedness < parameters.least_one_sidedness:
         return
-    if runs.usual_micros is None:
-        # Of fewer runs than this the quantile is no more than the largest.
-        least = ceil(1 / (1 - parameters.quantile)) if parameters.quantile < 1 else 1
-        runs.usual_micros = quantile(runs.sizes, parameters.quantile) if runs.sizes.total >= least else 0
-    if run.micros <= runs.usual_micros:
+    usual = _usual_micros(runs, run.last, parameters)
+    if run.micros <= usual:
         return
     deviations = moved(run)
     if (deviations is not None and deviations < parameters.least_move_sd) or not judged(run):
         return
     run.opened, run.moved_sd = run.last, deviations
-    run.threshold_micros = max(parameters.floor_micros, runs.usual_micros)
+    run.threshold_micros = max(parameters.floor_micros, usual)
+
+
+def _usual_micros(runs: AssetRuns, time: int, parameters: CascadeParameters) -> int:
+    """Return the size that all but the largest runs of the history before `time` (ms) have."""
+    day = time - time % DAY_MS
+    if runs.usual is None or runs.usual[1] != day:
+        forget(runs.sizes, day, parameters.history_days)
+        # Of fewer runs than this the quantile is no more than the largest.
+        least = ceil(1 / (1 - parameters.quantile)) if parameters.quantile < 1 else 1
+        runs.usual = quantile(runs.sizes, parameters.quantile) if runs.sizes.total >= least else 0, day
+    return runs.usual[0]
 
 
 def _end(runs: AssetRuns, now: int, parameters: CascadeParameters) -> list[Run]:
@@ -406,7 +408,8 @@ def _finish(runs: AssetRuns, run: Run, time: int, parameters: CascadeParameters)
 
 def _count(runs: AssetRuns, time: int, micros: int, parameters: CascadeParameters) -> None:
     note(runs.sizes, time, micros, parameters.history_days)
-    runs.usual_micros = None
+    runs.changed_days.add(time - time % DAY_MS)
+    runs.usual = None
 
 
 def _gap_ms(run: Run, parameters: CascadeParameters) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.detect.candle_history import CandleHistory
 from pipeline.detect.coverage_history import CoverageHistory, FeedKey
 from pipeline.detect.finding import Findings
 from pipeline.detect.rules import Rules
 from pipeline.records import Found, Silence
-from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import WindowParameters
 
 
@@ -41,6 +42,7 @@ class Facts:
     parameters: WindowParameters
     findings: Findings
     coverage: CoverageHistory
+    candles: CandleHistory
     watermark: int = 0
     feeds: dict[str, AssetFeeds] = field(default_factory=dict)
     outputs: list[Found] = field(default_factory=list)
@@ -49,8 +51,9 @@ class Facts:
 class Detector:
     """One rule over one partition of the log. Every method has a default that does nothing.
 
-    The calls of one tick come in this order: `take_events` for each asset with new liquidations, then `judge`. What is
-    called, with which arguments and when, is a function of the log alone, and so must be what the detector does.
+    The calls of one tick come in this order: `take_candles` for each asset with new candles, `take_events` for each
+    asset with new liquidations, then `judge`. What is called, with which arguments and when, is a function of the log
+    alone, and so must be what the detector does.
 
     `name` is the first part of the names of its cells: whatever later ticks depend on must be in them.
     """
@@ -62,6 +65,9 @@ class Detector:
 
     def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
         """Take the liquidations of one asset that were read since the tick before, by event time and id."""
+
+    def take_candles(self, asset: str, candles: Sequence[CandleRow]) -> None:
+        """Take the closed candles of one asset that were read since the tick before; `facts.candles` has them."""
 
     def hear_silences(self, silences: Sequence[Silence]) -> None:
         """Hear silences that began or ended."""
@@ -75,3 +81,6 @@ class Detector:
 
     def restore(self, cells: Mapping[str, bytes]) -> None:
         """Take in the cells of a checkpoint. `facts` are restored before, the detector's findings among them."""
+
+    def abandon(self, cells: Mapping[str, bytes], rules_hash: str) -> None:
+        """Say the last of what is open in the cells of other rules, apart from anomalies: those are closed already."""

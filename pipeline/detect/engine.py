@@ -10,13 +10,15 @@ State is kept in cells under `rules/`:
 |---|---|
 | `rules/engine` | version, hash of the rules, offset |
 | `rules/pending` | liquidations since the last tick |
+| `rules/candles_pending` | closed candles since the last tick |
 | `rules/feeds/ASSET` | on which channels and contracts an asset was seen |
 | `rules/coverage/...` | covered time of bars gone by |
+| `rules/candles/...` | the closed candles of the last hour, by contract |
 | `rules/finding/ID` | a finding that can still change |
 | `rules/NAME/...` | what the detector of that name keeps |
 
-Facts (feeds, coverage) do not depend on the rules and outlive a change of them. Findings and what detectors keep do
-not: with other rules than the cells were made with, what is open is closed, and the detectors begin anew.
+Facts (feeds, coverage, candles) do not depend on the rules and outlive a change of them. Findings and what detectors
+keep do not: with other rules than the cells were made with, what is open is closed, and the detectors begin anew.
 """
 
 from __future__ import annotations
@@ -28,19 +30,21 @@ from typing import Any, Final
 
 import orjson
 
+from pipeline.detect.candle_history import REFERENCE_MINUTES, CandleHistory
 from pipeline.detect.coverage_history import CoverageHistory
 from pipeline.detect.detector import AssetFeeds, Detector, Facts
 from pipeline.detect.detectors import DETECTORS
 from pipeline.detect.finding import Findings
 from pipeline.detect.rules import Rules
 from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Silence
-from pipeline.windows.fold import Cell, LiquidationRow
-from pipeline.windows.parameters import WindowParameters
+from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
+from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 from pipeline.windows.state import PartitionState
 
 PREFIX: Final = "rules/"
 _HEAD: Final = b"rules/engine"
 _PENDING: Final = b"rules/pending"
+_CANDLES_PENDING: Final = b"rules/candles_pending"
 _VERSION: Final = 1
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 _BY_TIME: Callable[[LiquidationRow], Any] = itemgetter(8, 0)
@@ -53,13 +57,18 @@ class Engine:
         self._rules = rules
         self._hash = rules.hash
         self.facts = Facts(
-            rules, parameters, Findings(self._hash), CoverageHistory(parameters, 4 * rules.surge.period + 2)
+            rules,
+            parameters,
+            Findings(self._hash),
+            CoverageHistory(parameters, 4 * rules.surge.period + 2),
+            CandleHistory(_kept_ms(rules, parameters)),
         )
         self.detectors: list[Detector] = [
             build(self.facts) for name, build in DETECTORS.items() if getattr(rules, name).enabled
         ]
         self.accepted: list[LiquidationRow] = []
-        self._pending_written = False
+        self.candles: list[CandleRow] = []
+        self._pending_written: set[bytes] = set()
         self._changed_feeds: set[str] = set()
         self._dropped: list[bytes] = []
 
@@ -75,6 +84,8 @@ class Engine:
         facts, detectors = self.facts, self.detectors
         facts.watermark = state.watermark
         facts.coverage.begin_tick(state)
+        if self.candles:
+            self._give_candles()
         if self.accepted:
             by_asset: defaultdict[str, list[LiquidationRow]] = defaultdict(list)
             for row in self.accepted:
@@ -97,15 +108,14 @@ class Engine:
         cells: list[Cell] = [(key, None) for key in self._dropped]
         self._dropped = []
         cells.append((_HEAD, orjson.dumps([_VERSION, self._hash, offset])))
-        if self.accepted or self._pending_written:
-            rows = [[row[0].hex(), *row[1:]] for row in self.accepted]
-            cells.append((_PENDING, orjson.dumps(rows) if rows else None))
-            self._pending_written = bool(rows)
+        cells += self._pending(_PENDING, [[row[0].hex(), *row[1:]] for row in self.accepted])
+        cells += self._pending(_CANDLES_PENDING, [list(row) for row in self.candles])
         for asset in sorted(self._changed_feeds):
             contracts = self.facts.feeds[asset].contracts
             cells.append((f"rules/feeds/{asset}".encode(), orjson.dumps([[*feed, r] for feed, r in contracts.items()])))
         self._changed_feeds = set()
         cells += _under("coverage", self.facts.coverage.cells())
+        cells += _under("candles", self.facts.candles.cells())
         cells += _under("finding", findings)
         for detector in self.detectors:
             cells += _under(detector.name, detector.cells())
@@ -131,9 +141,13 @@ class Engine:
             for exchange, channel, symbol, rank in orjson.loads(value):
                 feeds.note((exchange, channel, symbol), rank)
         self.facts.coverage.restore(named["coverage"])
+        self.facts.candles.restore(named["candles"])
         if _PENDING in own:
             self.accepted = [(bytes.fromhex(row[0]), *row[1:]) for row in orjson.loads(own[_PENDING])]
-            self._pending_written = True
+            self._pending_written.add(_PENDING)
+        if _CANDLES_PENDING in own:
+            self.candles = [CandleRow(*row) for row in orjson.loads(own[_CANDLES_PENDING])]
+            self._pending_written.add(_CANDLES_PENDING)
         self.facts.watermark = state.watermark
         self.facts.coverage.begin_tick(state)
         if rules_hash == self._hash:
@@ -141,17 +155,39 @@ class Engine:
             for detector in self.detectors:
                 detector.restore(named[detector.name])
         else:
-            self._begin_anew(own, named["finding"], rules_hash, state.watermark)
+            self._begin_anew(own, named, rules_hash, state.watermark)
 
     def _begin_anew(
-        self, own: Mapping[bytes, bytes], findings: Mapping[str, bytes], rules_hash: str, watermark: int
+        self, own: Mapping[bytes, bytes], named: Mapping[str, Mapping[str, bytes]], rules_hash: str, watermark: int
     ) -> None:
         former = Findings(rules_hash)
-        former.restore(findings)
+        former.restore(named["finding"])
         former.close_all(watermark)
         self.facts.outputs += former.take()[0]
-        facts = (_HEAD, _PENDING, b"rules/feeds/", b"rules/coverage/")
+        for name, build in DETECTORS.items():
+            build(self.facts).abandon(named[name], rules_hash)
+        facts = (_HEAD, _PENDING, _CANDLES_PENDING, b"rules/feeds/", b"rules/coverage/", b"rules/candles/")
         self._dropped = sorted(key for key in own if not key.startswith(facts))
+
+    def _give_candles(self) -> None:
+        by_asset: defaultdict[str, list[CandleRow]] = defaultdict(list)
+        for candle in self.candles:
+            by_asset[candle.asset].append(candle)
+        self.candles = []
+        for asset, candles in by_asset.items():
+            self.facts.candles.take(asset, candles)
+            for detector in self.detectors:
+                detector.take_candles(asset, candles)
+
+    def _pending(self, key: bytes, rows: Sequence[object]) -> list[Cell]:
+        """Return the cell of what came since the last tick, if it is another than the one that is stored."""
+        if rows:
+            self._pending_written.add(key)
+            return [(key, orjson.dumps(rows))]
+        if key in self._pending_written:
+            self._pending_written.remove(key)
+            return [(key, None)]
+        return []
 
     def _note_feeds(self, asset: str, events: Sequence[LiquidationRow]) -> None:
         feeds = self.facts.feeds.get(asset)
@@ -162,6 +198,12 @@ class Engine:
             feed, rank = (row[1], row[12], row[2]), _RANKS[row[11]]
             if contracts.get(feed, -1) < rank and feeds.note(feed, rank):
                 self._changed_feeds.add(asset)
+
+
+def _kept_ms(rules: Rules, parameters: WindowParameters) -> int:
+    """Return how long candles are kept: for the reference contract, and while a bar of the ratio can be corrected."""
+    corrected_ms = rules.ratio.interval_s * 1_000 + parameters.lateness_ms + parameters.correction_ms
+    return max(REFERENCE_MINUTES * MINUTE_MS, corrected_ms) + 2 * MINUTE_MS
 
 
 def _under(name: str, cells: Iterable[Cell]) -> list[Cell]:

@@ -29,6 +29,11 @@ def note(sizes: RunSizes, time: int, micros: int, history_days: int) -> None:
     counts = sizes.days.setdefault(day, {})
     size = class_of(micros)
     counts[size] = counts.get(size, 0) + 1
+    forget(sizes, day, history_days)
+
+
+def forget(sizes: RunSizes, day: int, history_days: int) -> None:
+    """Forget the days that are out of the history at `day` (ms)."""
     for old in [known for known in sizes.days if known <= day - history_days * DAY_MS]:
         del sizes.days[old]
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pipeline.records import (
     COMPLETENESS_ORDER,
+    Candle,
     Coverage,
     Found,
     Heartbeat,
@@ -60,27 +61,44 @@ def liquidation_row(event: Liquidation) -> LiquidationRow:
     )
 
 
+class CandleRow(NamedTuple):
+    """The part of a closed candle that rules read."""
+
+    exchange: str
+    symbol: str
+    asset: str
+    start: int
+    close: float
+    volume_micros: int
+
+
+def candle_row(candle: Candle) -> CandleRow:
+    """Return what rules read of `candle`, which must be closed."""
+    return CandleRow(candle.exchange, candle.symbol, candle.asset, candle.start, candle.close, candle.volume_micros)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Consecutive records of one partition.
 
-    `statements` of collectors are given with the number of `liquidations` that come before them. `last_offset` is the
-    offset of the batch's last record of any kind.
+    `statements` of collectors and closed candles are given with the number of `liquidations` that come before them.
+    `last_offset` is the offset of the batch's last record of any kind.
     """
 
     liquidations: Sequence[LiquidationRow]
-    statements: Sequence[tuple[int, Heartbeat | Subscription]]
+    statements: Sequence[tuple[int, Heartbeat | Subscription | CandleRow]]
     last_offset: int
 
 
 class Observer(Protocol):
     """What is told of everything that the fold finds, in the order of the log: the detection of anomalies.
 
-    `accepted` takes the liquidations that were folded into a bar, each once. Whoever observes must remember them until
-    the next tick, and have `take` give everything that later ticks depend on.
+    `accepted` takes the liquidations that were folded into a bar, each once, `candles` the closed candles. Whoever
+    observes must remember them until the next tick, and have `take` give everything that later ticks depend on.
     """
 
     accepted: list[LiquidationRow]
+    candles: list[CandleRow]
 
     def settled(self, coverage: Sequence[Coverage], silences: Sequence[Silence]) -> None:
         """Hear coverage of minutes that are closed, or revised, and silences that began or ended."""
@@ -106,8 +124,10 @@ def fold(state: PartitionState, batch: Batch, parameters: WindowParameters, obse
             done = before
         if isinstance(statement, Heartbeat):
             _fold_heartbeat(state, statement, parameters, observer)
-        else:
+        elif isinstance(statement, Subscription):
             _fold_subscription(state, statement)
+        elif observer is not None:
+            observer.candles.append(statement)
     if done < len(rows):
         _fold_liquidations(state, rows[done:] if done else rows, parameters, observer)
     state.offset = batch.last_offset

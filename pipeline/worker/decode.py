@@ -18,6 +18,7 @@ import polars as pl
 from pipeline.blocks import read_block
 from pipeline.codec import HEADER_BYTES, Codec, Schema
 from pipeline.records import (
+    Candle,
     DeadLetter,
     Heartbeat,
     Liquidation,
@@ -27,7 +28,7 @@ from pipeline.records import (
     Subscription,
     dead_letter_of_record,
 )
-from pipeline.windows.fold import Batch, LiquidationRow, liquidation_row
+from pipeline.windows.fold import Batch, CandleRow, LiquidationRow, candle_row, liquidation_row
 from pipeline.worker.partition_fold import LogRecord
 
 _SENTINEL = Liquidation(
@@ -65,17 +66,36 @@ _COLUMNS = [
     "completeness",
     "source",
 ]
+_CANDLE_COLUMNS = [*CandleRow._fields, "closed"]
 # Events that the fold does not read; the sink copies them.
-_PASSED_OVER = frozenset({"candle", "market_metric"})
+_PASSED_OVER = frozenset({"market_metric"})
 _T = TypeVar("_T")
 _HEARTBEAT_SENTINEL = Heartbeat("sentinel", "sentinel", "sentinel", 4_611_686_018_427_387_904, "down", 1, 2)
 _SUBSCRIPTION_SENTINEL = Subscription("sentinel", "sentinel", "S", "S", "sentinel", 4_611_686_018_427_387_904, "down")
+_CANDLE_SENTINEL = Candle(
+    exchange="sentinel",
+    symbol="S",
+    instrument="S",
+    asset="S",
+    start=4_611_686_018_427_387_904,
+    open=1.5,
+    high=2.5,
+    low=0.5,
+    close=1.25,
+    volume=3.5,
+    volume_micros=4_611_686_018_427_387_903,
+    taker_buy_micros=1,
+    trades=2,
+    closed=True,
+    received_time=3,
+)
 _SENTINELS: dict[str, Record] = {
     "liquidation": _SENTINEL,
+    "candle": _CANDLE_SENTINEL,
     "heartbeat": _HEARTBEAT_SENTINEL,
     "subscription": _SUBSCRIPTION_SENTINEL,
 }
-Statement = Heartbeat | Subscription
+Statement = Heartbeat | Subscription | CandleRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +132,26 @@ class Decoder:
         liquidations: _Found[LiquidationRow] = _Found([], [])
         statements: _Found[Statement] = _Found([], [])
         dead_letters: list[DeadLetter] = []
+        readers = {"heartbeat": self._heartbeats, "subscription": self._subscriptions, "candle": self._candles}
         for header, positions in by_header.items():
             schema = self._schema(header)
             name = None if schema is None else schema.name
             of_schema = values if len(by_header) == 1 else [values[position] for position in positions]
             if schema is not None and name == "liquidation" and (rows := self._liquidations(schema, of_schema)):
                 liquidations.add(positions, rows)
-            elif schema is not None and name == "heartbeat" and (beats := self._heartbeats(schema, of_schema)):
-                statements.add(positions, beats)
-            elif schema is not None and name == "subscription" and (said := self._subscriptions(schema, of_schema)):
-                statements.add(positions, said)
+            elif schema is not None and name in readers and (found := readers[name](schema, of_schema)):
+                told = [(place, one) for place, one in zip(positions, found, strict=True) if one is not None]
+                statements.add([place for place, _ in told], [one for _, one in told])
             elif name not in _PASSED_OVER:
                 for position in positions:
                     letter = self._one(partition, records[position], position, liquidations, statements)
                     if letter is not None:
                         dead_letters.append(letter)
         rows = liquidations.in_order()
-        told = statements.in_order()
+        said = statements.in_order()
         places = _places(statements.positions, liquidations.positions)
         return Decoded(
-            Batch(rows, list(zip(places, told, strict=True)), records[-1].offset),
+            Batch(rows, list(zip(places, said, strict=True)), records[-1].offset),
             dead_letters,
         )
 
@@ -158,7 +178,7 @@ class Decoder:
             return None
         return rows
 
-    def _heartbeats(self, schema: Schema, values: Sequence[bytes]) -> list[Statement] | None:
+    def _heartbeats(self, schema: Schema, values: Sequence[bytes]) -> Sequence[Statement | None] | None:
         block = self._block(schema, values, None)
         if block is None:
             return None
@@ -168,7 +188,7 @@ class Decoder:
         ]
         return beats if beats.pop() == _HEARTBEAT_SENTINEL else None
 
-    def _subscriptions(self, schema: Schema, values: Sequence[bytes]) -> list[Statement] | None:
+    def _subscriptions(self, schema: Schema, values: Sequence[bytes]) -> Sequence[Statement | None] | None:
         block = self._block(schema, values, None)
         if block is None:
             return None
@@ -177,6 +197,15 @@ class Decoder:
             Subscription(*row) for row in zip(*(block[name].to_list() for name in names), strict=True)
         ]
         return said if said.pop() == _SUBSCRIPTION_SENTINEL else None
+
+    def _candles(self, schema: Schema, values: Sequence[bytes]) -> Sequence[Statement | None] | None:
+        """Return the candles that are closed, and None in the place of those that are not."""
+        block = self._block(schema, values, _CANDLE_COLUMNS)
+        if block is None:
+            return None
+        *columns, closed = (block[name].to_list() for name in _CANDLE_COLUMNS)
+        rows = [CandleRow(*row) if is_closed else None for is_closed, *row in zip(closed, *columns, strict=True)]
+        return rows if rows.pop() == candle_row(_CANDLE_SENTINEL) else None
 
     def _one(
         self,
@@ -193,6 +222,9 @@ class Decoder:
                 liquidations.add([position], [liquidation_row(found)])
             elif isinstance(found, Heartbeat | Subscription):
                 statements.add([position], [found])
+            elif isinstance(found, Candle):
+                if found.closed:
+                    statements.add([position], [candle_row(found)])
             else:
                 raise RefusedError("wrong_record_type", f"a {type(found).__name__} is no record of {self._topic}")
         except RefusedError as error:
@@ -211,6 +243,8 @@ class _Found(Generic[_T]):
     sorted: bool = True
 
     def add(self, positions: list[int], found: list[_T]) -> None:
+        if not positions:
+            return
         if not self.positions:
             self.positions, self.found = positions, found
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pipeline.codec import Codec, record_fields
 from pipeline.detect.engine import Engine
 from pipeline.detect.rules import Rules
-from pipeline.records import Coverage, DeadLetter, Silence, Tally
+from pipeline.records import Anomaly, Coverage, DeadLetter, Silence, Tally
 from pipeline.settings import Settings
 from pipeline.topics import ANOMALIES, BARS, COVERAGE, DEAD_LETTERS, topic_name
 from pipeline.windows.checkpoint import Checkpoint, restore, take
@@ -91,6 +91,9 @@ class EventsFold:
         for name, record in said:
             yield Output(self._coverage, partition, record.exchange.encode(), encode(name, record_fields(record)))
         for found in checkpoint.found:
-            yield Output(self._anomalies, partition, found.asset.encode(), self._codec.encode(found))
+            # A finding of a channel is found by every partition, as the silence that it is about.
+            is_of_channel = isinstance(found, Anomaly) and found.scope == "channel"
+            if partition == 0 or not is_of_channel:
+                yield Output(self._anomalies, partition, found.asset.encode(), self._codec.encode(found))
         for letter in letters:
             yield Output(self._dead_letters, 0, letter.stage.encode(), self._codec.encode(letter))

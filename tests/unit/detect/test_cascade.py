@@ -188,7 +188,7 @@ def test_a_late_event_counts_in_the_cascade_of_its_time():
     [found] = settle(runs, BEGIN + 7_000, PARAMETERS, unknown)
     assert (found.micros, found.count) == (12_000 * USD, 6)
     assert found.exchanges == ["bybit", "okx"]
-    assert found.largest[-1] == (7_000 * USD, (2_500).to_bytes(16, "big"))
+    assert found.largest[0] == (-7_000 * USD, (2_500).to_bytes(16, "big"))
     assert (found.peak_second, found.peak_second_micros) == (BEGIN + 2_000, 8_000 * USD)
 
 
@@ -229,7 +229,7 @@ def test_what_it_says_of_a_cascade():
     assert (run.peak_second, run.peak_second_micros) == (BEGIN + 1_000, 5_000 * USD)
     assert (run.price_first, run.price_extreme) == (100.0, 97.0)
     assert run.worst_completeness == "largest_per_second"
-    assert [size for size, _ in run.largest] == [1_000 * USD, 1_000 * USD, 1_000 * USD, 2_000 * USD, 3_000 * USD]
+    assert [-size // USD for size, _ in run.largest] == [3_000, 2_000, 1_000, 1_000, 1_000]
 
 
 def test_the_extreme_of_shorts_is_the_highest_price():

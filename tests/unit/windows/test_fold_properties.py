@@ -9,7 +9,7 @@ from event_logs import PARAMETERS, Record, log_of, logs, run, stretches
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.records import Heartbeat, Liquidation, Subscription
+from pipeline.records import Candle, Heartbeat, Liquidation, Subscription
 from pipeline.windows.channels import Channel, hear, next_watermark
 
 RETAINED_MS = 60_000 + PARAMETERS.lateness_ms + PARAMETERS.correction_ms
@@ -107,7 +107,7 @@ def test_nothing_is_lost_and_nothing_counted_twice(log):
     sums: dict[tuple[str, str, int, str], list[int]] = defaultdict(lambda: [0, 0])
     events = duplicates = late = too_late = 0
     for record in log:
-        if isinstance(record, Subscription):
+        if isinstance(record, Subscription | Candle):
             continue
         if isinstance(record, Heartbeat):
             channel = channels.setdefault((record.exchange, record.channel), Channel())

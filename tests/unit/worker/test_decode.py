@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
-from event_logs import BASE_MS, heartbeat, liquidation, logs
+from event_logs import BASE_MS, candle, heartbeat, liquidation, logs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.blocks import read_block
 from pipeline.codec import Codec, frame_body
-from pipeline.records import Coverage, Liquidation
-from pipeline.windows.fold import liquidation_row
+from pipeline.records import Candle, Coverage, Liquidation
+from pipeline.windows.fold import candle_row, liquidation_row
 from pipeline.worker.decode import Decoder
 
 CODEC = Codec()
@@ -37,10 +37,12 @@ def test_a_batch_keeps_the_log_and_its_order(log):
     before = 0
     expected = []
     for record in log:
-        if not isinstance(record, Liquidation):
-            expected.append((before, record))
-        else:
+        if isinstance(record, Liquidation):
             before += 1
+        elif not isinstance(record, Candle):
+            expected.append((before, record))
+        elif record.closed:
+            expected.append((before, candle_row(record)))
     assert list(decoded.batch.statements) == expected
     assert decoded.batch.last_offset == 9 + len(log)
     assert not decoded.dead_letters
@@ -81,10 +83,10 @@ def in_version(record, version):
     return frame_body(CODEC.ids[schema.key], CODEC.body_of(record, schema))
 
 
-@pytest.mark.parametrize("key", ["liquidation.v1", "liquidation.v2", "heartbeat.v1", "heartbeat.v2"])
+@pytest.mark.parametrize("key", ["liquidation.v1", "liquidation.v2", "heartbeat.v1", "heartbeat.v2", "candle.v1"])
 def test_every_version_is_read_as_one_block(key):
     """A block that cannot be read falls back on record by record: the same rows, at a tenth of the rate."""
-    record = liquidation() if key.startswith("liquidation") else heartbeat(BASE_MS)
+    record = {"liquidation": liquidation(), "heartbeat": heartbeat(BASE_MS), "candle": candle()}[key.partition(".")[0]]
     bodies = [CODEC.body_of(record, CODEC.schemas[key])] * 3
     block = read_block(CODEC.schemas[key], bodies)
     assert block is not None
