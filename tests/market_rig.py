@@ -7,10 +7,11 @@ how quick the machine is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
+from typing import TypeVar
 
 import structlog
 from fault_rig import Rows, plain_fold
@@ -28,7 +29,38 @@ from pipeline.settings import Settings
 
 # 2026-11-24 12:00:00 UTC.
 NOON_MS = 1_795_521_600_000
+_Result = TypeVar("_Result")
 LIQUIDATIONS_ONLY = Choice(market_data=False)
+
+
+async def _serving(play: Play, talk: Callable[[ExchangeServer], Awaitable[_Result]], ledger: ServedLedger) -> _Result:
+    loop = running_loop()
+    server = ExchangeServer(play, ledger, now_ns=loop.now_ns)
+    await server.start()
+    try:
+        return await talk(server)
+    finally:
+        await server.stop()
+        await loop.settle()
+
+
+def talk_with_exchanges(
+    play: Play,
+    talk: Callable[[ExchangeServer], Awaitable[_Result]],
+    ledger: ServedLedger | None = None,
+    start_ms: int = NOON_MS,
+) -> tuple[_Result, ServedLedger]:
+    """Return what `talk` returns, which gets a server and shares its clock, and what the server really sent."""
+    with asyncio.Runner(loop_factory=partial(LockStepLoop, start_ms)) as runner:
+        kept = ServedLedger(now_ns=runner.get_loop().now_ns) if ledger is None else ledger
+        return runner.run(_serving(play, talk, kept)), kept
+
+
+def running_loop() -> LockStepLoop:
+    """Return the loop whose clock stands still."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, LockStepLoop)
+    return loop
 
 
 @dataclass
@@ -139,23 +171,20 @@ def collected(
 async def _collect(
     play: Play, exchanges: Sequence[str], seconds: float, start_ms: int, choice: Choice, changes: dict[str, object]
 ) -> Collected:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, LockStepLoop)
-    ledger = ServedLedger(now_ns=loop.now_ns)
-    server = ExchangeServer(play, ledger, now_ns=loop.now_ns)
-    await server.start()
-    settings = Settings(collector="rig", exchanges=addresses(server.ports), **changes)
-    found = Collected(start_ms, settings)
-    found.entries = ledger.entries
+    loop = running_loop()
+    found = Collected(start_ms, Settings())
     collectors: dict[str, ExchangeCollector] = {}
     intake = Intake(_Kept(found, collectors), loop.now_ns)
-    stop = asyncio.Event()
-    loop.call_later(seconds, stop.set)
-    try:
-        await listen(settings, live_exchanges(exchanges), choice, intake, collectors, Random(1), stop)
-    finally:
-        await server.stop()
-        await loop.settle()
+    ledger = ServedLedger(now_ns=loop.now_ns)
+    found.entries = ledger.entries
+
+    async def ingest(server: ExchangeServer) -> None:
+        found.settings = Settings(**{"collector": "rig", **changes, "exchanges": addresses(server.ports)})
+        stop = asyncio.Event()
+        loop.call_later(seconds, stop.set)
+        await listen(found.settings, live_exchanges(exchanges), choice, intake, collectors, Random(1), stop)
+
+    await _serving(play, ingest, ledger)
     return found
 
 

@@ -18,7 +18,7 @@ MIDNIGHT_MS = START_MS + 180_000
 @pytest.fixture(scope="module")
 def days() -> tuple[Collected, list, list]:
     """Return all that was collected, and the frames of the second day with what they mean by themselves."""
-    found = collected(Play(speed=20.0, traps_per_hour=0.0), ("okx", "bybit"), 420.0, start_ms=START_MS)
+    found = collected(Play(speed=8.0, traps_per_hour=0.0), ("okx", "bybit"), 420.0, start_ms=START_MS)
     frames = [frame for frame in found.frames if frame.received_time >= MIDNIGHT_MS * 1000]
     mapping = Mapping({})
     return found, frames, [mapped for frame in frames for mapped in mapping.map(frame)]

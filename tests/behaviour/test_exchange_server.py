@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 import pytest
+from market_rig import NOON_MS, running_loop, talk_with_exchanges
 
 from pipeline.embedded.exchange_server import EXCHANGES, Fault, Play, ServedLedger, read_ledger
 from pipeline.embedded.exchange_server.addresses import addresses
-from pipeline.embedded.exchange_server.serving import served
 from pipeline.feeds.discovery import feed_of
 from pipeline.feeds.mapping import Mapping
 from pipeline.records import DeadLetter, Frame, Liquidation
@@ -27,12 +26,6 @@ LIQUIDATIONS = [
     if channel.kind == "liquidations"
 ]
 QUIET = {("htx", "coin_futures"), ("gate", "usd1")}
-
-
-@pytest.fixture(scope="module")
-def exchanges():
-    with served(QUICK, ServedLedger()) as found:
-        yield found
 
 
 def text_of(message: aiohttp.WSMessage) -> str:
@@ -76,15 +69,15 @@ async def listen(exchange: str, name: str, ports, seconds: float):
             ping = conversation.ping(1000, 1_795_000_000_000)
             if ping is not None:
                 await say(ping)
-            deadline = time.monotonic() + seconds
-            while (left := deadline - time.monotonic()) > 0:
+            deadline = running_loop().time() + seconds
+            while (left := deadline - running_loop().time()) > 0:
                 try:
                     message = await socket.receive(left)
                 except TimeoutError:
                     break
                 assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), message
                 payload = message.data.encode() if isinstance(message.data, str) else message.data
-                now_us = time.time_ns() // 1000
+                now_us = running_loop().now_ns() // 1000
                 frames.append(Frame(exchange, name, "c/1", len(frames), now_us, payload))
                 heard = conversation.hear(payload)
                 confirmed |= set(heard.confirmed)
@@ -96,28 +89,21 @@ async def listen(exchange: str, name: str, ports, seconds: float):
 
 
 @pytest.mark.parametrize(("exchange", "name"), LIQUIDATIONS)
-def test_what_a_feed_maps_is_what_was_sent(exchanges, exchange, name):
-    ledger = exchanges.server.ledger
-    before = len(ledger.entries)
-    seconds = 1.0 if (exchange, name) in QUIET else 4.0
-    frames, instruments, topics, confirmed, refused, data = asyncio.run(
-        listen(exchange, name, exchanges.server.ports, seconds)
-    )
+def test_what_a_feed_maps_is_what_was_sent(exchange, name):
+    found, ledger = talk_with_exchanges(QUICK, lambda server: listen(exchange, name, server.ports, 2.0))
+    frames, instruments, topics, confirmed, refused, data = found
     assert (confirmed, refused) == (topics, [])
-    entries = ledger.entries[before:]
-    sockets = {entry["socket"] for entry in entries if entry["what"] == "opened"}
-    assert len(sockets) == 1
-    sent = [entry["rows"] for entry in entries if entry["what"] == "sent" and entry["socket"] in sockets]
+    assert sum(entry["what"] == "opened" for entry in ledger.entries) == 1
+    sent = [entry["rows"] for entry in ledger.entries if entry["what"] == "sent"]
     mapping = Mapping({(exchange, found.symbol): found for found in instruments})
     mapped = list(filter(None, (list(mapping.map(frame)) for frame in frames)))
-    # What was handed to the system when we stopped to listen may not have come.
-    assert len(sent) - 30 <= len(mapped) <= len(sent)
+    assert len(mapped) == len(sent)
     if (exchange, name) in QUIET:
         assert mapped == []
         return
     assert data > 0
     assert any(isinstance(found, Liquidation) for events in mapped for found in events)
-    for events, rows in zip(mapped, sent, strict=False):
+    for events, rows in zip(mapped, sent, strict=True):
         assert sorted(map(seen, events)) == sorted(map(known, rows))
 
 
@@ -135,16 +121,18 @@ def known(row: dict) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_every_exchange_tells_its_time(exchanges, exchange):
+def test_every_exchange_tells_its_time(exchange):
     clock = feed_of(exchange).live.clock
 
-    async def read() -> int:
+    async def read(server) -> int:
+        await asyncio.sleep(12.5)
         real = urlsplit(clock.request.url)
-        place = addresses(exchanges.server.ports)[exchange]["rest_url"]
+        place = addresses(server.ports)[exchange]["rest_url"]
         async with aiohttp.ClientSession() as session, session.get(f"{place}{real.path}?{real.query}") as response:
             return clock.read(await response.read())
 
-    assert abs(asyncio.run(read()) - time.time() * 1000) < 1000
+    told_ms, _ = talk_with_exchanges(Play(), read)
+    assert told_ms in (NOON_MS + 12_500, NOON_MS + 12_000)
 
 
 class Socket:
@@ -171,8 +159,8 @@ class Socket:
         return text_of(await self.socket.receive(5))
 
     async def hear(self, seconds: float) -> list[aiohttp.WSMessage]:
-        found, deadline = [], time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        found, deadline = [], running_loop().time() + seconds
+        while (left := deadline - running_loop().time()) > 0:
             try:
                 message = await self.socket.receive(left)
             except TimeoutError:
@@ -194,18 +182,16 @@ ALL = {
 
 def faulty(fault: Fault | None, exchange: str, seconds: float = 4.0, speed: float = 60.0):
     """Subscribe to everything of an exchange with a fault; return what came after it and the ledger."""
-    ledger = ServedLedger()
     path, subscription = ALL[exchange]
 
-    async def talk(found) -> list[aiohttp.WSMessage]:
-        async with Socket(found.server.ports, exchange, path) as client:
+    async def talk(server) -> list[aiohttp.WSMessage]:
+        await asyncio.sleep(0.3)
+        async with Socket(server.ports, exchange, path) as client:
             await client.socket.send_str(subscription)
             return await client.hear(seconds)
 
     play = Play(seed=3, speed=speed, hours=1.0, traps_per_hour=0.0, faults=() if fault is None else (fault,))
-    with served(play, ledger) as found:
-        time.sleep(0.3)
-        return asyncio.run(talk(found)), ledger
+    return talk_with_exchanges(play, talk)
 
 
 def test_silent_acknowledges_and_sends_nothing():
@@ -223,32 +209,29 @@ def test_deaf_never_acknowledges():
 
 
 def test_drop_cuts_connections_and_new_ones_for_its_time():
-    async def talk(found) -> None:
-        async with Socket(found.server.ports, "okx", "/ws/v5/public") as client:
+    async def talk(server) -> None:
+        async with Socket(server.ports, "okx", "/ws/v5/public") as client:
             await client.ask(OKX_ALL)
-            found.call(lambda: found.server.switch_on(Fault("drop", "okx", 0, 1.0)))
+            server.switch_on(Fault("drop", "okx", 0, 1.0))
             assert (await client.hear(3))[-1].type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
         with pytest.raises(aiohttp.ClientError):
-            async with Socket(found.server.ports, "okx", "/ws/v5/public"):
+            async with Socket(server.ports, "okx", "/ws/v5/public"):
                 pass
         await asyncio.sleep(1.2)
-        async with Socket(found.server.ports, "okx", "/ws/v5/public") as client:
+        async with Socket(server.ports, "okx", "/ws/v5/public") as client:
             assert "subscribe" in await client.ask(OKX_ALL)
 
-    with served(replace(QUICK, traps_per_hour=0.0), ServedLedger()) as found:
-        asyncio.run(talk(found))
+    talk_with_exchanges(replace(QUICK, traps_per_hour=0.0), talk)
 
 
 def test_half_a_frame_ends_the_connection_and_is_in_no_count():
-    async def talk(found) -> list[aiohttp.WSMessage]:
-        async with Socket(found.server.ports, "binance", "/market/ws") as client:
+    async def talk(server) -> list[aiohttp.WSMessage]:
+        async with Socket(server.ports, "binance", "/market/ws") as client:
             await client.ask(BINANCE_ALL)
-            found.call(lambda: found.server.switch_on(Fault("half-frame", "binance")))
+            server.switch_on(Fault("half-frame", "binance"))
             return await client.hear(10)
 
-    ledger = ServedLedger()
-    with served(replace(QUICK, traps_per_hour=0.0), ledger) as found:
-        messages = asyncio.run(talk(found))
+    messages, ledger = talk_with_exchanges(replace(QUICK, traps_per_hour=0.0), talk)
     whole = [message for message in messages if message.type == aiohttp.WSMsgType.TEXT]
     assert messages[-1].type != aiohttp.WSMsgType.TEXT
     ours = [entry["what"] for entry in ledger.entries if entry["exchange"] == "binance"]
@@ -264,18 +247,15 @@ def test_flood_repeats_every_message():
 
 
 def test_snapshot_sends_again_what_came_before():
-    ledger = ServedLedger()
-
-    async def talk(found) -> None:
-        async with Socket(found.server.ports, "okx", "/ws/v5/public") as client:
+    async def talk(server) -> None:
+        async with Socket(server.ports, "okx", "/ws/v5/public") as client:
             await client.ask(OKX_ALL)
             await client.hear(3)
-        async with Socket(found.server.ports, "okx", "/ws/v5/public") as client:
+        async with Socket(server.ports, "okx", "/ws/v5/public") as client:
             await client.socket.send_str(OKX_ALL)
             await client.hear(1)
 
-    with served(Play(seed=3, speed=60.0, hours=1.0, faults=(Fault("snapshot", "okx"),)), ledger) as found:
-        asyncio.run(talk(found))
+    _, ledger = talk_with_exchanges(Play(seed=3, speed=60.0, hours=1.0, faults=(Fault("snapshot", "okx"),)), talk)
     sent = [(entry["socket"], orjson.dumps(entry["rows"])) for entry in ledger.entries if entry["what"] == "sent"]
     first, second = min(sent)[0], max(sent)[0]
     assert {rows for socket, rows in sent if socket == first} & {rows for socket, rows in sent if socket == second}
@@ -296,23 +276,23 @@ def is_json(text: str) -> bool:
 
 
 def test_a_slow_reader_answers_when_it_reads_again():
-    async def talk(found) -> float:
-        async with Socket(found.server.ports, "bitmex", "/realtime") as client:
+    async def talk(server) -> float:
+        async with Socket(server.ports, "bitmex", "/realtime") as client:
             await client.hear(0.3)
-            found.call(lambda: found.server.switch_on(Fault("slow-reader", "bitmex", 0, 1.0)))
-            began = time.monotonic()
+            server.switch_on(Fault("slow-reader", "bitmex", 0, 1.0))
+            began_s = running_loop().time()
             assert await client.ask("ping") == "pong"
-            return time.monotonic() - began
+            return running_loop().time() - began_s
 
-    with served(QUICK, ServedLedger()) as found:
-        assert asyncio.run(talk(found)) > 0.8
+    waited_s, _ = talk_with_exchanges(QUICK, talk)
+    assert 1.0 <= waited_s < 1.02
 
 
 @pytest.mark.parametrize(("kind", "status"), [("429", 429), ("5xx", 503)])
 def test_rest_refuses(kind, status):
-    async def ask(found) -> tuple[int, int]:
-        control = f"http://127.0.0.1:{found.server.ports['control']}"
-        time_url = f"http://127.0.0.1:{found.server.ports['okx']}/api/v5/public/time"
+    async def ask(server) -> tuple[int, int]:
+        control = f"http://127.0.0.1:{server.ports['control']}"
+        time_url = f"http://127.0.0.1:{server.ports['okx']}/api/v5/public/time"
         async with aiohttp.ClientSession() as session:
             async with session.post(f"{control}/faults", data=orjson.dumps({"kind": kind, "exchange": "okx"})) as on:
                 assert (await on.json())["faults"] == [[kind, "okx"]]
@@ -323,56 +303,57 @@ def test_rest_refuses(kind, status):
             async with session.get(time_url) as fine:
                 return first, fine.status
 
-    with served(QUICK, ServedLedger()) as found:
-        assert asyncio.run(ask(found)) == (status, 200)
+    assert talk_with_exchanges(Play(), ask)[0] == (status, 200)
 
 
-def test_an_unknown_fault_is_refused_while_it_runs(exchanges):
-    async def ask() -> tuple[int, str]:
-        url = f"http://127.0.0.1:{exchanges.server.ports['control']}/faults"
+def test_an_unknown_fault_is_refused_while_it_runs():
+    async def ask(server) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{server.ports['control']}/faults"
         async with aiohttp.ClientSession() as session, session.post(url, data=b'{"kind":"fire"}') as response:
             return response.status, (await response.json())["error"]
 
-    status, words = asyncio.run(ask())
+    (status, words), _ = talk_with_exchanges(Play(), ask)
     assert status == 400
     assert "silent" in words
 
 
 def test_the_clock_may_be_wrong():
-    async def ask(found) -> int:
-        url = f"http://127.0.0.1:{found.server.ports['okx']}/api/v5/public/time"
+    async def ask(server) -> int:
+        url = f"http://127.0.0.1:{server.ports['okx']}/api/v5/public/time"
+        await asyncio.sleep(2)
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             return int((await response.json())["data"][0]["ts"])
 
-    with served(Play(faults=(Fault("clock", "okx"),)), ServedLedger()) as found:
-        time.sleep(0.2)
-        ahead_ms = asyncio.run(ask(found)) - time.time() * 1000
-    assert 290_000 < ahead_ms < 310_000
+    told_ms, _ = talk_with_exchanges(Play(faults=(Fault("clock", "okx"),)), ask)
+    assert told_ms == NOON_MS + 2_000 + 300_000
 
 
-def test_the_retired_path_of_binance_acknowledges_and_stays_silent(exchanges):
-    async def talk(path: str) -> list[str]:
-        async with Socket(exchanges.server.ports, "binance", path) as client:
-            await client.socket.send_str(BINANCE_ALL)
-            return [message.data for message in await client.hear(3)]
+def test_the_retired_path_of_binance_acknowledges_and_stays_silent():
+    async def talk(server) -> list[list[str]]:
+        heard = []
+        for path in ("/ws", "/market/stream"):
+            async with Socket(server.ports, "binance", path) as client:
+                await client.socket.send_str(BINANCE_ALL)
+                heard.append([message.data for message in await client.hear(3)])
+        return heard
 
-    assert asyncio.run(talk("/ws")) == ['{"result":null,"id":1}']
-    assert len(asyncio.run(talk("/market/stream"))) > 1
+    (retired, present), _ = talk_with_exchanges(QUICK, talk)
+    assert retired == ['{"result":null,"id":1}']
+    assert len(present) > 1
 
 
 def test_htx_pings_and_cuts_those_who_do_not_answer():
-    async def talk(found) -> list[aiohttp.WSMessage]:
-        async with Socket(found.server.ports, "htx", "/notification") as client:
+    async def talk(server) -> list[aiohttp.WSMessage]:
+        async with Socket(server.ports, "htx", "/notification") as client:
             return await client.hear(60)
 
-    with served(Play(), ServedLedger()) as found:
-        messages = asyncio.run(talk(found))
+    messages, _ = talk_with_exchanges(Play(), talk)
     pings = [orjson.loads(text_of(message))["op"] for message in messages[:-1]]
     assert pings == ["ping"] * 5
     assert messages[-1].type == aiohttp.WSMsgType.CLOSE
 
 
-def test_wrong_requests_are_answered_in_each_exchange_own_words(exchanges):
+def test_wrong_requests_are_answered_in_each_exchange_own_words():
     asked = [
         ("binance", "/market/ws", '{"method":"LISTEN","id":3}', "Invalid request"),
         ("bybit", "/v5/public/linear", '{"op":"subscribe","args":["allLiquidation.NO"]}', "handler not found"),
@@ -387,21 +368,23 @@ def test_wrong_requests_are_answered_in_each_exchange_own_words(exchanges):
         ),
     ]
 
-    async def talk(exchange: str, path: str, message: str) -> str:
-        async with Socket(exchanges.server.ports, exchange, path) as client:
-            return await client.ask(message)
+    async def talk(server) -> list[tuple[str, str]]:
+        answers = []
+        for exchange, path, message, words in asked:
+            async with Socket(server.ports, exchange, path) as client:
+                answers.append((words, await client.ask(message)))
+                # Rubbish is answered, too, and harms nobody.
+                assert await client.ask("{rubbish")
+        return answers
 
-    for exchange, path, message, words in asked:
-        assert words in asyncio.run(talk(exchange, path, message))
-    for exchange, path, _, _ in asked:
-        # Rubbish is answered, too, and harms nobody.
-        assert asyncio.run(talk(exchange, path, "{rubbish"))
+    answers, _ = talk_with_exchanges(Play(), talk)
+    for words, answer in answers:
+        assert words in answer
 
 
 def test_the_ledger_in_a_file_is_what_is_in_memory(tmp_path):
     ledger = ServedLedger(tmp_path / "ledger.jsonl")
-    with served(QUICK, ledger):
-        time.sleep(2.5)
+    talk_with_exchanges(QUICK, lambda _server: asyncio.sleep(2.5), ledger)
     ledger.close()
     entries = read_ledger(tmp_path / "ledger.jsonl")
     assert {entry["what"] for entry in entries} == {"unheard"}

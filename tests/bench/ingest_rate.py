@@ -3,8 +3,9 @@
 A process of its own speaks Binance, Bybit and OKX: their contracts over REST (2,000 of them on Bybit, each a topic of
 its own), and liquidations over their sockets in the proportions of a crash minute. *Rate*: it sends as fast as it is
 read; the clock runs from the first message to the moment at which the broker has appended the last frame. *Delay*: at
-an even rate, from the sending of a message, whose time is in it, to the broker's time on its frame. *Memory*: resident,
-with all topics subscribed and after the flood.
+an even rate, from the sending of a message, whose time is in it, to the moment at which ingest knows from the broker's
+acknowledgement that its frame is safe (`acknowledged_ingest.py`, a process of its own, so that its notes cost the rate
+nothing). *Memory*: resident, with all topics subscribed and after the flood.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import struct
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from acknowledged_ingest import SENT, VARIABLE
 from aiohttp import WSMsgType, web
 from confluent_kafka import Consumer, TopicPartition
 from places import (
@@ -51,7 +53,6 @@ EVEN_PER_S = 5_000
 # Of a hundred messages in a simulated crash.
 SHARES = {"binance": 37, "bybit": 42, "okx": 21}
 PREFIX = "ingest-"
-_SENT = re.compile(rb'"(?:E|sent)":(\d{13})')
 _CHUNK = 50
 
 
@@ -63,30 +64,51 @@ def take(wanted: frozenset[str], records: int, repeats: int) -> tuple[dict[str, 
         exchange = _start([str(OUR_PYTHON), __file__, "--serve", str(folder / "port")], folder / "exchange.log")
         try:
             address = f"http://127.0.0.1:{_read_port(folder / 'port')}"
-            ingest = _start(
-                [str(OUR_PYTHON), "-m", "pipeline", "ingest", *_words()], folder / "ingest.log", bootstrap, address
-            )
-            try:
-                return _measure(bootstrap, address, ingest.pid)
-            except BenchError as error:
-                raise BenchError(f"{error}\n{last_lines(folder / 'ingest.log')}") from error
-            finally:
-                ingest.terminate()
-                ingest.wait(60)
+            delays = _delays(folder, bootstrap, address)
+            with _ingest(folder / "ingest.log", bootstrap, address, ["-m", "pipeline"]) as pid:
+                return _measure(bootstrap, address, pid, delays)
         finally:
             exchange.terminate()
             exchange.wait(20)
 
 
-def _measure(bootstrap: str, address: str, pid: int) -> tuple[dict[str, float], Mapping[str, Any]]:
-    _until(lambda: _ask(address, "/topics") >= SYMBOLS + 2)
-    time.sleep(3.0)
+def _delays(folder: Path, bootstrap: str, address: str) -> list[int]:
+    """Return for messages at an even rate how long each took until it was acknowledged (ms)."""
+    noted = folder / "acknowledged"
+    command = [str(Path(__file__).with_name("acknowledged_ingest.py"))]
+    with _ingest(folder / "acknowledged.log", bootstrap, address, command, {VARIABLE: str(noted)}):
+        # A broker that has just started is slow.
+        _run(bootstrap, address, WARM_FRAMES, 0)
+        _until(lambda: len(noted.read_bytes().splitlines()) == WARM_FRAMES)
+        _run(bootstrap, address, EVEN_FRAMES, EVEN_PER_S)
+        _until(lambda: len(noted.read_bytes().splitlines()) == WARM_FRAMES + EVEN_FRAMES)
+    lines = [line.split() for line in noted.read_text().splitlines()[WARM_FRAMES:]]
+    return [int(safe_ms) - int(sent_ms) for sent_ms, safe_ms in lines]
+
+
+@contextmanager
+def _ingest(
+    log: Path, bootstrap: str, address: str, command: list[str], more: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Run an ingest that has everything subscribed, and give its process id."""
+    process = _start([str(OUR_PYTHON), *command, "ingest", *_words()], log, bootstrap, address, more)
+    try:
+        _until(lambda: _ask(address, "/topics") >= SYMBOLS + 2)
+        time.sleep(3.0)
+        yield process.pid
+    except BenchError as error:
+        raise BenchError(f"{error}\n{last_lines(log)}") from error
+    finally:
+        process.terminate()
+        process.wait(60)
+        _ask(address, "/forget")
+
+
+def _measure(bootstrap: str, address: str, pid: int, delays: list[int]) -> tuple[dict[str, float], Mapping[str, Any]]:
     rss_mb = resident_mb(pid)
-    # A broker that has just started is slow.
     _run(bootstrap, address, WARM_FRAMES, 0)
-    delays, _, _ = _run(bootstrap, address, EVEN_FRAMES, EVEN_PER_S)
     cpu_s = cpu_seconds(pid)
-    _, begun_ms, ended_ms = _run(bootstrap, address, FLOOD_FRAMES, 0)
+    begun_ms, ended_ms = _run(bootstrap, address, FLOOD_FRAMES, 0)
     cpu_s = cpu_seconds(pid) - cpu_s
     cuts = quantiles(delays, n=100)
     rate = FLOOD_FRAMES / ((ended_ms - begun_ms) / 1000)
@@ -106,38 +128,37 @@ def _measure(bootstrap: str, address: str, pid: int) -> tuple[dict[str, float], 
     return values, {"ingest": how}
 
 
-def _run(bootstrap: str, address: str, frames: int, per_s: int) -> tuple[list[int], int, int]:
-    """Have `frames` messages sent; return their delays, when the first was sent and when the last was appended (ms)."""
+def _run(bootstrap: str, address: str, frames: int, per_s: int) -> tuple[int, int]:
+    """Have `frames` messages sent; return when the first was sent and when the last was appended (ms)."""
     topic = topic_name(FRAMES, PREFIX)
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench", "log_level": 2})
     parts = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     consumer.assign([TopicPartition(topic, one.partition, consumer.get_watermark_offsets(one, 30)[1]) for one in parts])
     begun_ms = int(time.time() * 1000)
     _ask(address, f"/send?frames={frames}&per_s={per_s}")
-    delays = []
-    ended_ms = 0
-    deadline = time.monotonic() + 120
-    while len(delays) < frames:
+    arrived = ended_ms = 0
+    deadline = time.monotonic() + 600
+    while arrived < frames:
         if time.monotonic() > deadline:
-            raise BenchError(f"only {len(delays)} of {frames} frames arrived")
+            raise BenchError(f"only {arrived} of {frames} frames arrived")
         for message in consumer.consume(5_000, 1.0):
-            found = _SENT.search(message.value())
-            if found is None:
-                continue
-            appended_ms = message.timestamp()[1]
-            delays.append(appended_ms - int(found[1]))
-            ended_ms = max(ended_ms, appended_ms)
+            if SENT.search(message.value()):
+                arrived += 1
+                ended_ms = max(ended_ms, message.timestamp()[1])
     consumer.close()
-    return delays, begun_ms, ended_ms
+    return begun_ms, ended_ms
 
 
 def _words() -> list[str]:
     return ["--no-market-data", *(word for exchange in SHARES for word in ("--exchange", exchange))]
 
 
-def _start(command: list[str], log: Path, bootstrap: str = "", address: str = "") -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], log: Path, bootstrap: str = "", address: str = "", more: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
+        **(more or {}),
         "LIQUIDATIONS_BOOTSTRAP_SERVERS": bootstrap,
         "LIQUIDATIONS_TOPIC_PREFIX": PREFIX,
         "LIQUIDATIONS_PARTITIONS": str(PARTITIONS),
@@ -183,6 +204,7 @@ class _Exchanges:
         app.router.add_get("/ws/{exchange}", self._listen)
         app.router.add_get("/topics", self._count)
         app.router.add_get("/send", self._send)
+        app.router.add_get("/forget", self._forget)
         app.router.add_get("/{path:.*}", self._list)
         return app
 
@@ -212,6 +234,12 @@ class _Exchanges:
 
     async def _count(self, _request: web.Request) -> web.Response:
         return web.Response(text=str(self._topics))
+
+    async def _forget(self, _request: web.Request) -> web.Response:
+        """Begin anew: whoever was subscribed has gone."""
+        self._sockets = {exchange: [] for exchange in SHARES}
+        self._topics = 0
+        return web.Response(text="0")
 
     async def _send(self, request: web.Request) -> web.Response:
         frames, per_s = int(request.query["frames"]), int(request.query["per_s"])
