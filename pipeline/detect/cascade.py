@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
-from pipeline.detect.finding import MICROS, Contributor, merge_largest, note_largest
+from pipeline.detect.finding import MICROS, Contributor, note_largest
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile
 from pipeline.records import COMPLETENESS_ORDER, Completeness, Position
@@ -119,6 +119,7 @@ class Run:
     again after it had fallen under half of the last height. `largest` are the largest events.
     `threshold_micros` is the bound that it passed when it opened and `moved_sd` how far the price had moved then, None
     where that was unknown. `opened` is when it became a cascade, `ended` when it had subsided (ms).
+    `revision` is the one in which it was last said, and `is_unsaid` tells that it has changed since.
     """
 
     position: Position
@@ -148,6 +149,7 @@ class Run:
     ended: int | None = None
     ended_by_rate: bool = False
     revision: int = 0
+    is_unsaid: bool = False
 
     @property
     def is_cascade(self) -> bool:
@@ -223,9 +225,9 @@ class AssetRuns:
 def settle(
     runs: AssetRuns, now: int, parameters: CascadeParameters, moved: Moved, judged: Judged = lambda _run: True
 ) -> list[Run]:
-    """Let time go on to `now` (ms); return the cascades that opened, grew or ended, with their revisions raised.
+    """Let time go on to `now` (ms); return the cascades that opened, grew or ended.
 
-    The sequence of `now` may have any steps: what is found is the same, only in how many revisions differs.
+    The sequence of `now` may have any steps: what is found in the end is the same.
     """
     until = now - parameters.settle_ms
     until -= until % SECOND_MS
@@ -246,10 +248,7 @@ def settle(
     changed += _end(runs, until, parameters)
     runs.settled = until
     runs.ended = [run for run in runs.ended if run.ended is not None and run.ended > until - _KEPT_MS][-_MOST_ENDED:]
-    distinct = list({id(run): run for run in changed}.values())
-    for run in distinct:
-        run.revision += 1
-    return distinct
+    return list({id(run): run for run in changed}.values())
 
 
 def _place(
@@ -320,7 +319,8 @@ def _sum(run: Run, second: Second) -> None:
         run.price_first = further(run.price_first, second.price_first)
     for exchange, time in second.first_on.items():
         run.first_on[exchange] = min(time, run.first_on.get(exchange, time))
-    run.largest = merge_largest(run.largest, second.largest)
+    for one in second.largest:
+        note_largest(run.largest, one)
 
 
 def _note_wave(run: Run) -> None:
@@ -386,6 +386,8 @@ def _faded_at(run: Run, now: int, parameters: CascadeParameters) -> int | None:
     """Return when the USD of the last gap's length fell under its share of the peak, up to `now`, or None."""
     gap = _gap_ms(run, parameters)
     rate = run.rate_micros
+    if not run.seconds or min(run.seconds) + gap > now:
+        return None
     for second in sorted(run.seconds):
         if second + gap > now:
             return None

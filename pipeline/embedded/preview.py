@@ -24,7 +24,7 @@ from pipeline.warehouse.found import FoundLargest, FoundOnDay, Span, found_by_da
 from pipeline.warehouse.recorded_log import LogRecord, LogSlice, read_log, read_span
 from pipeline.warehouse.scratch import scratch_database
 from pipeline.windows.checkpoint import take
-from pipeline.windows.fold import Batch, fold, liquidation_row
+from pipeline.windows.fold import Batch, CandleRow, candle_row, fold, liquidation_row
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 from pipeline.windows.state import PartitionState
 
@@ -124,8 +124,7 @@ def run_preview(
             raise PreviewError(f"nothing is recorded then: {source.name} has {_text(known[0])} to {_text(known[1])}")
         warm_up = look_back_ms(rules) if asked.warm_up_ms is None else asked.warm_up_ms
         read_from = max(known[0], begin - warm_up)
-        # A bar is judged for the last time when it is closed.
-        read_until = min(known[1], end + parameters.lateness_ms + MINUTE_MS)
+        read_until = min(known[1], end + look_ahead_ms(rules, parameters))
         with scratch_database(client, scratch_name(rules), Codec(), keep=keep) as scratch:
             found: set[bytes] = set()
             events = 0
@@ -164,6 +163,12 @@ def look_back_ms(rules: Rules) -> int:
     return max(reaches) + _HOUR_MS
 
 
+def look_ahead_ms(rules: Rules, parameters: WindowParameters) -> int:
+    """Return for how long after something has begun it is found, or corrected by late events."""
+    quiet_ms = rules.regime.quiet_bars * 5 * MINUTE_MS if rules.regime.enabled else 0
+    return max(quiet_ms, parameters.correction_ms) + parameters.lateness_ms + MINUTE_MS
+
+
 @dataclass(frozen=True, slots=True)
 class _Folded:
     time_ms: int
@@ -183,12 +188,14 @@ def _fold(log: Iterable[LogSlice], rules: Rules, parameters: WindowParameters) -
 
 def _batch(records: Sequence[LogRecord], last_offset: int) -> Batch:
     rows = []
-    statements: list[tuple[int, Heartbeat | Subscription]] = []
+    statements: list[tuple[int, Heartbeat | Subscription | CandleRow]] = []
     for record in records:
         if isinstance(record, Liquidation):
             rows.append(liquidation_row(record))
         elif isinstance(record, Heartbeat | Subscription):
             statements.append((len(rows), record))
+        elif record.closed:
+            statements.append((len(rows), candle_row(record)))
     return Batch(rows, statements, last_offset)
 
 

@@ -134,10 +134,13 @@ def test_only_what_began_in_the_span_counts_and_history_is_read_before(client, l
     assert preview(client, asked=Asked(begin, end, 0)).read_from_ms == begin
 
 
-def test_the_largest_are_told_with_the_largest_first(client, live):
+def test_the_largest_of_each_kind_are_told_with_the_largest_first(client, live):
     found = preview(client).largest
-    values = sorted((one.value for one in live), reverse=True)
-    assert [one.value for one in found] == values[:10]
+    kinds = {one.kind for one in live}
+    assert {one.kind for one in found} == kinds
+    for kind in kinds:
+        values = sorted((one.value for one in live if one.kind == kind), reverse=True)
+        assert [one.value for one in found if one.kind == kind] == values[:10]
     assert found[0].started.replace(tzinfo=UTC).timestamp() * 1_000 in {one.started for one in live}
 
 

@@ -20,6 +20,9 @@ _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_OR
 # A cascade of ten times its threshold is a warning, of a hundred times critical, of a thousand times pages a person.
 _LEVEL_FACTORS: Final = (10, 100, 1_000)
 
+# How often (ms of the watermark) it is said how far an open cascade has come.
+_UPDATE_MS: Final = 5_000
+
 RunKey = tuple[str, int]  # position, begin
 
 
@@ -48,12 +51,12 @@ class CascadeDetector(Detector):
             runs = self._assets[asset] = AssetRuns()
         self._active.add(asset)
         self._changed.add(asset)
-        waiting = runs.waiting
+        # Events come by time: those of one second and position mostly come together.
+        start, side, second = -1, "", None
         for event_id, exchange, _, _, _, position, price, micros, time, _, _, kind, _ in events:
-            key = time - time % SECOND_MS, cast("Position", position)
-            second = waiting.get(key)
-            if second is None:
-                second = waiting[key] = Second(key[1], time, time, price, price)
+            if second is None or position != side or not start <= time < start + SECOND_MS:
+                start, side = time - time % SECOND_MS, position
+                second = _second(runs, (start, cast("Position", side)), time, price)
             second.add(time, event_id, exchange, micros, price, _RANKS[kind])
 
     def judge(self) -> None:
@@ -66,7 +69,8 @@ class CascadeDetector(Detector):
             if changed or before != (len(runs.waiting), len(runs.runs), len(runs.ended)):
                 self._changed.add(asset)
             for run in changed:
-                self._say(asset, run)
+                run.is_unsaid = True
+            self._say_what_is_due(asset, changed)
             if asset in self._findings:
                 self._forget(asset, runs)
             if runs.is_idle:
@@ -118,7 +122,8 @@ class CascadeDetector(Detector):
                 if run.is_cascade:
                     run.ended = max(self.facts.watermark, run.last)
                     run.revision += 1
-                    self._tell(asset, run, self._coverage(asset, run), rules_hash)
+                    cascade_id = _anomaly_id(asset, run, rules_hash)
+                    self._tell(cascade_id, asset, run, self._coverage(asset, run), rules_hash)
 
     def _moved_of(self, asset: str) -> Callable[[Run], float | None]:
         candles = self.facts.candles
@@ -132,6 +137,15 @@ class CascadeDetector(Detector):
     def _coverage(self, asset: str, run: Run) -> float:
         end = self.facts.watermark if run.ended is None else run.ended
         return self.facts.coverage.span_share(self.facts.feeds[asset].channels, run.begin, end)
+
+    def _say_what_is_due(self, asset: str, changed: Sequence[Run]) -> None:
+        """Say what has opened or ended, and of what goes on what it has become every few seconds."""
+        findings = self._findings.get(asset, {})
+        for run in {id(run): run for run in (*changed, *self._assets[asset].runs.values())}.values():
+            if run.is_unsaid:
+                said = findings.get((run.position, run.begin))
+                if run.ended is not None or said is None or self.facts.watermark >= said.updated + _UPDATE_MS:
+                    self._say(asset, run)
 
     def _say(self, asset: str, run: Run) -> None:
         coverage = self._coverage(asset, run)
@@ -159,13 +173,15 @@ class CascadeDetector(Detector):
         if run.ended is not None:
             finding.state, finding.ended = "closed", run.ended
         self.facts.findings.say(finding)
-        self._tell(asset, run, coverage, self._hash)
+        run.revision, run.is_unsaid = finding.revision, False
+        self._changed.add(asset)
+        self._tell(finding.anomaly_id, asset, run, coverage, self._hash)
 
-    def _tell(self, asset: str, run: Run, coverage: float, rules_hash: str) -> None:
+    def _tell(self, cascade_id: bytes, asset: str, run: Run, coverage: float, rules_hash: str) -> None:
         is_long = run.position == "long"
         self.facts.outputs.append(
             Cascade(
-                cascade_id=_anomaly_id(asset, run, rules_hash),
+                cascade_id=cascade_id,
                 asset=asset,
                 position=run.position,
                 state="open" if run.ended is None else "closed",
@@ -201,6 +217,14 @@ class CascadeDetector(Detector):
             self.facts.findings.forget(findings.pop(key))
         if not findings:
             del self._findings[asset]
+
+
+def _second(runs: AssetRuns, key: tuple[int, Position], time: int, price: float) -> Second:
+    """Return the second of an event at `time` with `price`, a new one if it is the first in it."""
+    second = runs.waiting.get(key)
+    if second is None:
+        second = runs.waiting[key] = Second(key[1], time, time, price, price)
+    return second
 
 
 def _anomaly_id(asset: str, run: Run, rules_hash: str) -> bytes:

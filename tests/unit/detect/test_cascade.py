@@ -54,7 +54,7 @@ def run_of(*events, parameters=PARAMETERS, moved=unknown, runs=None, until=None)
     end = max(one.time for one in events) + 1_000 if until is None else BEGIN + round(until * 1_000)
     begin = min(one.time for one in events)
     return [
-        (found, found.revision, found.ended)
+        (found, found.ended)
         for now in range(begin, end + 1_000, 1_000)
         for found in settle(runs, now, parameters, moved)
     ]
@@ -66,7 +66,7 @@ def test_it_opens_with_the_second_that_completes_it():
     assert opened.opened == BEGIN + 4_000
     assert (opened.begin, opened.threshold_micros) == (BEGIN, 1_000 * USD)
     # One change with the fifth event, one with the sixth.
-    assert [(revision, ended) for _, revision, ended in changes] == [(1, None), (2, None)]
+    assert [ended for _, ended in changes] == [None, None]
 
 
 def test_seconds_wait_until_time_has_gone_on_by_so_much():
@@ -197,7 +197,7 @@ def test_a_late_event_corrects_a_cascade_that_has_ended_for_ten_minutes():
     run_of(*[event(second) for second in range(5)], runs=runs, parameters=SLOW, until=100)
     put(runs, event(3.5, 7_000))
     [found] = settle(runs, BEGIN + 102_000, SLOW, unknown)
-    assert (found.count, found.ended, found.revision) == (6, BEGIN + 64_000, 3)
+    assert (found.count, found.ended) == (6, BEGIN + 64_000)
     settle(runs, BEGIN + 664_000, SLOW, unknown)
     assert runs.is_idle
     put(runs, event(3.6, 7_000))
@@ -258,8 +258,7 @@ def market(seed, events=300):
     return found
 
 
-def said(run):
-    return {key: value for key, value in asdict(run).items() if key != "revision"}
+said = asdict
 
 
 @pytest.mark.parametrize("seed", range(20))
