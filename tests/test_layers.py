@@ -64,6 +64,7 @@ OWNERS = {
     "pydantic_settings": {"settings"},
     "requests": {"grafana"},
     "rich": {"cli", "embedded"},
+    "vl_convert": {"grafana"},
 }
 
 # All that pure code needs: nothing that reads a clock, draws a number, opens a file or a connection, or logs.

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from pipeline.cli import embedded, feeds, grafana, parts, rows, rules, servers
+from pipeline.cli import embedded, feeds, grafana, parts, report, rows, rules, servers, top
 from pipeline.errors import OperationError
 from pipeline.settings import read_settings
 
@@ -29,6 +29,8 @@ def commands(context: click.Context, config: Path | None) -> None:
 for _command in (
     *embedded.COMMANDS,
     *rows.COMMANDS,
+    *report.COMMANDS,
+    *top.COMMANDS,
     *feeds.COMMANDS,
     *parts.COMMANDS,
     *servers.COMMANDS,

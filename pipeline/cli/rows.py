@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.asking import asking
 from pipeline.cli.options import CLICKHOUSE, DATA, UTC_TIME
 from pipeline.cli.running import login
 from pipeline.errors import OperationError
@@ -34,23 +35,8 @@ def sql(settings: Settings, query: str, data: Path, output_format: str, clickhou
 
     docs/tables.md lists the views. Example: liquidations sql "SELECT * FROM bars_1m ORDER BY long_usd DESC LIMIT 5"
     """
-    from pipeline.embedded.pipeline import clickhouse_folder
-    from pipeline.embedded.sql_endpoint import ask_endpoint
-    from pipeline.warehouse.client import WarehouseError, connect
-    from pipeline.warehouse.query import run_query
-
-    answer = None if clickhouse_url is not None else ask_endpoint(data, query, output_format)
-    if answer is not None:
-        sys.stdout.buffer.write(answer)
-        sys.stdout.buffer.flush()
-        return
-    if clickhouse_url is None and not (data / "clickhouse").is_dir():
-        raise WarehouseError(f"there is no data in {data}: run `liquidations demo --data {data}` first")
-    client = connect(clickhouse_url or clickhouse_folder(data), *login(settings))
-    try:
-        answer = run_query(client, query, output_format)
-    finally:
-        client.close()
+    with asking(settings, data, clickhouse_url) as asked:
+        answer = asked(query, output_format)
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
 

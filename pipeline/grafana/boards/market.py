@@ -41,18 +41,18 @@ GROUP BY time, venue
 ORDER BY time, venue
 """
 
-_LARGEST_ASSETS = (
-    f"SELECT coin FROM ({FLOWS}) GROUP BY coin ORDER BY sum(longs_in + shorts_in) DESC, coin LIMIT {_MOST_ASSETS}"
-)
-
+# An asset's buckets are kept together until the largest are known, so that bars are read once; then come the empty ones.
 _ASSETS_BY_HOUR = f"""
-SELECT slot AS time, coin, sum(part) AS Value
+SELECT cell.1 AS time, coin, sum(cell.2) AS Value
 FROM (
-    SELECT {bucket("at", _HOUR)} AS slot, coin, longs_in + shorts_in AS part
-    FROM ({FLOWS})
-    WHERE coin IN ({_LARGEST_ASSETS})
-    UNION ALL
-    SELECT slot, coin, 0. FROM ({grid(_HOUR)}) AS slots CROSS JOIN ({_LARGEST_ASSETS}) AS coins
+    SELECT coin, arrayJoin(arrayConcat(cells, (SELECT groupArray((slot, 0.)) FROM ({grid(_HOUR)})))) AS cell
+    FROM (
+        SELECT coin, groupArray((slot, part)) AS cells, sum(part) AS whole
+        FROM (SELECT {bucket("at", _HOUR)} AS slot, coin, sum(longs_in + shorts_in) AS part FROM ({FLOWS}) GROUP BY slot, coin)
+        GROUP BY coin
+        ORDER BY whole DESC, coin
+        LIMIT {_MOST_ASSETS}
+    )
 )
 GROUP BY time, coin
 ORDER BY time, coin

@@ -14,22 +14,25 @@ from pipeline.grafana.theme import BAD, GOOD
 _NOW = "least(now(), $__toTime)"
 
 
-def _age(column: str, view: str, name: str, more: str = "") -> str:
-    """Return a query of the age in seconds of the newest row of a view; NULL where there is none."""
+def _age(column: str, view: str, name: str, more: str = "", sorted_by: str | None = None) -> str:
+    """Return a query of the age in seconds of the newest row of a view; NULL where there is none.
+
+    The time range is that of the column by which the table is sorted: by another one all of it would be read.
+    """
     return (
         f"SELECT '{name}' AS what, if(count() = 0, NULL, max({column}){more}) AS newest, "
         f"if(count() = 0, NULL, greatest(0, dateDiff('second', max({column}){more}, {_NOW}))) AS age "
-        f"FROM {view} WHERE $__timeFilter_ms({column})"
+        f"FROM {view} WHERE $__timeFilter_ms({sorted_by or column})"
     )
 
 
 _STAGES = (
-    _age("last_time", "heartbeats", "a collector spoke"),
-    _age("received_time", "events", "a liquidation was read"),
+    _age("last_time", "heartbeats", "a collector spoke", sorted_by="start"),
+    _age("received_time", "events", "a liquidation was read", sorted_by="event_time"),
     _age("start", "coverage", "a minute was closed by the worker", " + toIntervalMinute(1)"),
     _age("start", "bars_1m", "a bar began"),
-    _age("received_time", "candles", "a candle was read"),
-    _age("received_time", "metrics", "a metric was read"),
+    _age("received_time", "candles", "a candle was read", sorted_by="start"),
+    _age("received_time", "metrics", "a metric was read", sorted_by="time"),
 )
 _AGES = "\nUNION ALL\n".join(_STAGES) + "\nORDER BY age, what"
 
@@ -73,31 +76,45 @@ ORDER BY time, feed
 _CONNECTIONS = f"""
 SELECT {bucket("opened")} AS time, feed, count() AS Value
 FROM (
-    SELECT concat(exchange, ' ', source.channel) AS feed, min(event_time) AS opened
-    FROM events
-    WHERE $__timeFilter_ms(event_time) AND {EXCHANGE}
-    GROUP BY feed, exchange, source.connection
+    SELECT concat(exchange, ' ', listened) AS feed, min(event_time) AS opened
+    FROM (SELECT exchange, source.channel AS listened, source.connection AS connected, event_time FROM events
+        WHERE $__timeFilter_ms(event_time) AND {EXCHANGE})
+    GROUP BY exchange, listened, connected
 )
 GROUP BY time, feed
 ORDER BY time, feed
 """
 
+# Messages are counted for the last hour only: heartbeats keep them by the second, and this asks who hears what now.
 _BY_COLLECTOR = f"""
-SELECT collector, exchange, channel, max(last_time) AS heard, greatest(0, dateDiff('second', heard,
-    {_NOW})) AS age, sum(frames) AS messages,
-    argMax(was_up, start) AS up, countIf(NOT was_up) AS `minutes down`
-FROM heartbeats
-WHERE $__timeFilter_ms(start) AND {EXCHANGE}
-GROUP BY collector, exchange, channel
+SELECT said.collector AS collector, said.exchange AS exchange, said.channel AS channel, heard,
+    greatest(0, dateDiff('second', heard, {_NOW})) AS age, messages AS `messages, last hour`, up, down AS `minutes down`
+FROM (
+    SELECT collector, exchange, channel, max(last_time) AS heard, argMax(was_up, start) AS up, countIf(NOT was_up) AS down
+    FROM heartbeats
+    WHERE $__timeFilter_ms(start) AND {EXCHANGE}
+    GROUP BY collector, exchange, channel
+) AS said
+LEFT JOIN (
+    SELECT collector, exchange, channel, sum(frames) AS messages
+    FROM heartbeats
+    WHERE $__timeFilter_ms(start) AND start > $__toTime_ms - toIntervalHour(1) AND {EXCHANGE}
+    GROUP BY collector, exchange, channel
+) AS lately ON said.collector = lately.collector AND said.exchange = lately.exchange AND said.channel = lately.channel
 ORDER BY age DESC, collector, exchange, channel
 LIMIT 500
 """
 
+# By contract and connection first: there are few of both beside events.
 _STORED = f"""
-SELECT exchange, count() AS events, min(event_time) AS first, max(event_time) AS latest,
-    uniqExact(symbol) AS contracts, uniqExact(source.connection) AS connections
-FROM events
-WHERE $__timeFilter_ms(event_time) AND {EXCHANGE}
+SELECT exchange, sum(number) AS events, min(earliest) AS first, max(newest) AS latest, uniqExact(symbol) AS contracts,
+    uniqExact(connected) AS connections
+FROM (
+    SELECT exchange, symbol, connected, count() AS number, min(event_time) AS earliest, max(event_time) AS newest
+    FROM (SELECT exchange, symbol, source.connection AS connected, event_time FROM events
+        WHERE $__timeFilter_ms(event_time) AND {EXCHANGE})
+    GROUP BY exchange, symbol, connected
+)
 GROUP BY exchange
 ORDER BY events DESC, exchange
 """

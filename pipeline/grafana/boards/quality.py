@@ -119,10 +119,16 @@ ORDER BY refused DESC, stage, exchange, reason
 LIMIT 200
 """
 
+# Only these exchanges have something to compare, and looking at every event of the others would take long.
+_SEVERAL = (
+    "exchange IN (SELECT exchange FROM heartbeats WHERE $__timeFilter_ms(start) GROUP BY exchange "
+    "HAVING uniqExact(collector) > 1)"
+)
+
 _ONLY_ONE = f"""
 SELECT toStartOfHour(start) AS time, exchange AS venue, sum(only_one) / sum(events) AS Value
 FROM collectors_1h
-WHERE $__timeFilter_ms(start) AND only_one_share IS NOT NULL AND {EXCHANGE}
+WHERE $__timeFilter_ms(start) AND only_one_share IS NOT NULL AND {EXCHANGE} AND {_SEVERAL}
 GROUP BY time, venue
 ORDER BY time, venue
 """
@@ -132,7 +138,7 @@ SELECT exchange, collector, sum(saw) AS seen, sum(alone) AS `only by it`
 FROM (
     SELECT exchange, events, arrayJoin(collectors) AS collector, seen_by[collector] AS saw, only_by[collector] AS alone
     FROM collectors_1h
-    WHERE $__timeFilter_ms(start) AND {EXCHANGE}
+    WHERE $__timeFilter_ms(start) AND {EXCHANGE} AND {_SEVERAL}
 )
 GROUP BY exchange, collector
 ORDER BY exchange, collector

@@ -50,7 +50,7 @@ FROM (
         SELECT slots.slot AS slot, ifNull(sums.total, 0.) AS total
         FROM ({grid()}) AS slots
         LEFT JOIN (SELECT {bucket("at")} AS slot, sum(longs_in + shorts_in) AS total FROM ({FLOWS})
-            GROUP BY slot) AS sums
+            WHERE ${{anomalies:singlequote}} = 'on' GROUP BY slot) AS sums
             ON slots.slot = sums.slot
         LEFT JOIN ({LISTENED}) AS heard ON slots.slot = heard.slot
         WHERE ${{anomalies:singlequote}} = 'on' AND ifNull(heard.alive, 0.) >= {CHANNELS} * {STEP_S} * 1000.

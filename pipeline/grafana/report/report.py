@@ -1,0 +1,147 @@
+"""Make the report: ask each panel's queries and draw what they answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import vl_convert
+
+from pipeline.errors import OperationError
+from pipeline.grafana.boards import BOARDS
+from pipeline.grafana.dashboard import Dashboard
+from pipeline.grafana.macros import TimeRange, Values, expand
+from pipeline.grafana.panel import Candles, Chart, Heat, Number, Panel, Rows, Strip, Words
+from pipeline.grafana.report import charts, pages
+from pipeline.grafana.report.answers import Answer, Ask, read
+from pipeline.grafana.report.words import time_in_words
+from pipeline.grafana.theme import Theme
+from pipeline.grafana.variable import ALL, Choice, Listed, Typed, Variable
+
+MINUTE_MS: Final = 60_000
+_LONGEST_DEFAULT_MS: Final = 24 * 60 * MINUTE_MS
+# Lengths of buckets that a picture may have; about a hundred fit.
+_BUCKETS_MS: Final = tuple(MINUTE_MS * minutes for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 240, 720, 1440))
+_MOST_BUCKETS: Final = 120
+_PIXELS_OF_COLUMN: Final = 46
+_PIXELS_OF_LINE: Final = 27
+_LONG_DECIMALS: Final = re.compile(r"(\d\.\d{2})\d+")
+_REFERENCE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the report shows. Without times: the last day of the data; without an asset: all, and the largest one."""
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+    asset: str | None = None
+
+class ReportError(OperationError):
+    """The report cannot be made; the message says why, in one line."""
+
+def report(ask: Ask, wanted: Wanted, theme: Theme, boards: Sequence[Dashboard] = BOARDS) -> str:
+    """Return the report as HTML. The same rows give the same file.
+
+    Raises `ReportError` if there are no data, or the times are not one before the other.
+    """
+    of = _time_range(ask, wanted)
+    shown = f"{time_in_words(of.from_ms)[:16]} to {time_in_words(of.to_ms)[:16]} UTC"
+    of_what = wanted.asset or "all assets; where one is shown, the largest"
+    lead = [
+        f"{shown}. {of_what[0].upper()}{of_what[1:]}. Columns are {of.interval_ms // MINUTE_MS} minutes wide.",
+        "Where a title says 'lower bound', a feed shows only a part of its exchange's liquidations. Faded columns and grey "
+        "areas: somebody did not listen, or the bar is open; there a missing column does not mean that nothing happened.",
+    ]
+    return pages.page(f"Liquidations, {shown}", lead, [_chapter(board, ask, of, wanted, theme) for board in boards])
+
+def _time_range(ask: Ask, wanted: Wanted) -> TimeRange:
+    """Return what is shown: whole minutes, and buckets of which not too many fit."""
+    known = read(ask("SELECT count() AS minutes, min(start) AS first, max(start) AS last FROM coverage")).rows[0]
+    if known[0] == 0 and (wanted.from_ms is None or wanted.to_ms is None):
+        raise ReportError("there are no data to report on")
+    last = wanted.to_ms if wanted.to_ms is not None else int(str(known[2])) + MINUTE_MS - 1
+    first = wanted.from_ms
+    if first is None:
+        first = max(last + 1 - _LONGEST_DEFAULT_MS, int(str(known[1])) if int(str(known[1])) < last else 0)
+    if first >= last:
+        raise ReportError("the report's time range ends before it begins")
+    fitting = (length for length in _BUCKETS_MS if (last - first) / length <= _MOST_BUCKETS)
+    return TimeRange(first, last, next(fitting, _BUCKETS_MS[-1]))
+
+def _chapter(board: Dashboard, ask: Ask, of: TimeRange, wanted: Wanted, theme: Theme) -> pages.Chapter:
+    values, words = _chosen(board.variables, ask, of, wanted)
+    sections = tuple(
+        (section.title, tuple(_shown(board, panel, ask, of, values, words, theme) for panel in section.panels))
+        for section in board.sections
+    )
+    title = board.title.removeprefix("Liquidations: ")
+    return pages.Chapter(board.uid, title[0].upper() + title[1:], board.question, sections)
+
+def _chosen(
+    variables: Sequence[Variable], ask: Ask, of: TimeRange, wanted: Wanted
+) -> tuple[Values, Mapping[str, str]]:
+    """Return what the variables are set to, and what that is called."""
+    values: dict[str, str | list[str]] = {}
+    words: dict[str, str] = {}
+    for variable in variables:
+        match variable:
+            case Listed(name="asset") if wanted.asset is not None:
+                values["asset"] = [wanted.asset]
+            case Listed(many=True) | Choice(many=True):
+                values[variable.name] = ALL
+            case Listed():
+                rows = read(ask(expand(variable.sql, of, values))).rows
+                values[variable.name] = str(rows[0][0]) if rows else ""
+            case Choice(options=((first, called), *_)):
+                values[variable.name], words[variable.name] = first, called
+            case Typed(default=default):
+                values[variable.name] = default
+    return values, {name: str(value) for name, value in values.items()} | words
+
+def _shown(
+    board: Dashboard, panel: Panel, ask: Ask, of: TimeRange, values: Values, words: Mapping[str, str], theme: Theme
+) -> pages.Shown:
+    answers = [read(ask(expand(query.sql, of, values))) for query in panel.queries]
+    is_empty = not isinstance(panel.picture, Words) and not any(_says_something(answer) for answer in answers)
+    title = _REFERENCE.sub(lambda found: words.get(found[1] or found[2], found[0]), panel.title)
+    body = pages.nothing() if is_empty else "".join(_drawn(panel, answers, of, theme))
+    return pages.Shown(f"{board.uid}-{panel.number}", title, panel.question, body, panel.width, is_empty)
+
+def _says_something(answer: Answer) -> bool:
+    return any(value is not None for row in answer.rows for value in row)
+
+def _drawn(panel: Panel, answers: Sequence[Answer], of: TimeRange, theme: Theme) -> Iterator[str]:
+    size = charts.Size(panel.width * _PIXELS_OF_COLUMN, panel.height * _PIXELS_OF_LINE)
+    # Heatmaps have buckets of their own; what is no longer than a bucket of theirs is drawn with it.
+    span = replace(of, interval_ms=max(of.interval_ms, _interval_ms(panel.interval)))
+    picture = panel.picture
+    match picture:
+        case Chart():
+            yield _svg(charts.chart(picture, answers, panel.unit, span, theme, size))
+            yield pages.legend(charts.legend(picture, answers, theme))
+        case Candles():
+            yield _svg(charts.candles(answers, span, size))
+            yield pages.legend(charts.legend(picture, answers, theme))
+        case Heat():
+            yield _svg(charts.heat(picture, answers, panel.unit, span, size))
+        case Strip():
+            yield _svg(charts.strip(picture, answers, span, size))
+            yield pages.strip_legend(picture, panel.unit)
+        case Rows():
+            yield pages.table(picture, answers[0])
+        case Number():
+            yield pages.number(picture, answers[0], panel.unit)
+        case Words(text=text):
+            yield f"<p>{text}</p>"
+
+def _svg(specification: Mapping[str, Any]) -> str:
+    """Return a picture; two decimals of a pixel are more than enough."""
+    drawn: str = vl_convert.vegalite_to_svg(dict(specification))
+    return _LONG_DECIMALS.sub(r"\1", drawn)
+
+def _interval_ms(interval: str) -> int:
+    unit: Mapping[str, int] = {"s": 1_000, "m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": 1_440 * MINUTE_MS}
+    return int(interval[:-1]) * unit[interval[-1]]
+

@@ -1,0 +1,70 @@
+"""Numbers in words, by the unit that a panel declares for Grafana."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+_STEPS: Final = ((1e12, " T"), (1e9, " bn"), (1e6, " M"), (1e3, " k"))
+_SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+# From here on a number is written out, below it with the digits that count.
+_WHOLE: Final = 1_000
+
+
+def in_words(value: object, unit: str | None = None, decimals: int | None = None) -> str:
+    """Return a value as people read it; `not known` for None."""
+    if value is None:
+        return "not known"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if not isinstance(value, int | float):
+        return str(value)
+    if unit is not None and unit.startswith("time:"):
+        return time_in_words(int(value))
+    match unit:
+        case "currencyUSD":
+            return ("-$" if value < 0 else "$") + _short(abs(value))
+        case "short":
+            return _short(value)
+        case "percentunit":
+            return f"{value * 100:,.{_digits(value * 100) if decimals is None else decimals}f} %"
+        case "s":
+            return _span(value)
+        case "ops":
+            return f"{_short(value)}/s"
+        case _:
+            return _plain(value, decimals)
+
+
+def time_in_words(time_ms: int) -> str:
+    """Return a time in UTC, to the second."""
+    return f"{datetime.fromtimestamp(time_ms / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _short(value: float) -> str:
+    for step, name in _STEPS:
+        # What would be rounded up to the next step is written with it.
+        if abs(value) >= step * 0.9995:
+            return f"{value / step:.3g}{name}"
+    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else f"{value:.0f}"
+
+
+def _span(seconds: float) -> str:
+    for step, name in _SPANS:
+        if abs(seconds) >= step:
+            return f"{seconds / step:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
+def _plain(value: float, decimals: int | None) -> str:
+    if decimals is not None:
+        return f"{value:,.{decimals}f}"
+    if float(value).is_integer() and abs(value) < 1e15:  # noqa: PLR2004 - beyond it every float is whole
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) >= _WHOLE else f"{value:.6g}"
+
+
+def _digits(percent: float) -> int:
+    return 0 if float(percent).is_integer() else 1 if abs(percent) >= 1 else 3

@@ -1,0 +1,127 @@
+"""Measure how soon panels have their data, on 100 million liquidations of 5,000 contracts over a year.
+
+Run as `python tests/bench/panel_speed.py [--events N] [--days D] [--repeats K]`: prints each panel. The folder
+`build/bench/panels-N-D` is kept, because filling it takes longer than measuring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import panel_rows
+from clickhouse_connect.driver.client import Client
+from places import WORK
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.grafana.boards import BOARDS
+from pipeline.grafana.dashboard import Dashboard
+from pipeline.grafana.macros import TimeRange, Values, expand
+from pipeline.grafana.variable import ALL, Choice, Listed, Typed
+from pipeline.warehouse.client import connect
+from pipeline.warehouse.migrate import migrate
+
+NAMES = ("panel_p95_ms_1d", "panel_p95_ms_30d")
+# What Grafana asks for on a wide screen.
+RANGES = {"1d": (86_400_000, 60_000), "30d": (30 * 86_400_000, 1_800_000)}
+_FILLED = "filled"
+
+
+def take(_wanted: frozenset[str], _records: int, repeats: int) -> tuple[dict[str, float], Mapping[str, Any]]:
+    """Return both percentiles, and each panel's milliseconds."""
+    panels = measured(filled(panel_rows.EVENTS, panel_rows.DAYS), repeats)
+    return summary(panels), {"panel_ms": panels}
+
+
+def summary(panels: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the 95th percentile over all panels for each range, by the name of its measure."""
+    return {
+        f"panel_p95_ms_{name}": statistics.quantiles([of[name] for of in panels.values()], n=20, method="inclusive")[-1]
+        for name in RANGES
+    }
+
+
+def filled(events: int, days: int) -> Client:
+    """Return a client of the year's tables, which are filled where they are not there yet."""
+    folder = WORK / f"panels-{events}-{days}"
+    done = folder / _FILLED
+    if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    client = connect(f"chdb://{folder / 'clickhouse'}")
+    migrate(client)
+    if not done.exists():
+        panel_rows.fill(client, events, days)
+        done.touch()
+    client.database = "liquidations"
+    return client
+
+
+def measured(client: Client, repeats: int) -> dict[str, dict[str, float]]:
+    """Return the milliseconds of each panel, by its name and the name of the range: the median of some rounds.
+
+    A panel's queries are added up, although Grafana sends them at once. The answer is fetched whole.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for board in BOARDS:
+        for panel in board.panels:
+            for name, (length_ms, interval_ms) in RANGES.items():
+                of = TimeRange(panel_rows.END_MS - length_ms, panel_rows.END_MS, interval_ms)
+                queries = [expand(query.sql, of, usual(board)) for query in panel.queries]
+                rounds = [sum(_ms(client, sql) for sql in queries) for _ in range(repeats)]
+                found.setdefault(f"{board.uid.removeprefix('liquidations-')} {panel.number} {panel.title}", {})[name] = (
+                    statistics.median(rounds)
+                )
+    return found
+
+
+def usual(board: Dashboard) -> Values:
+    """Return what a dashboard shows when it is opened: everything, or the largest asset."""
+    return dict(_first(board))
+
+
+def _first(board: Dashboard) -> Iterator[tuple[str, str]]:
+    for variable in board.variables:
+        match variable:
+            case Listed(name="asset", many=False):
+                yield variable.name, "BTC"
+            case Listed() | Choice(many=True):
+                yield variable.name, ALL if variable.name != "bound" else ""
+            case Choice():
+                yield variable.name, variable.options[0][0]
+            case Typed():
+                yield variable.name, variable.default
+
+
+def _ms(client: Client, sql: str) -> float:
+    begun = time.perf_counter()
+    client.raw_query(sql, fmt="Native")
+    return (time.perf_counter() - begun) * 1_000
+
+
+def main() -> None:
+    """Measure and print each panel."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=panel_rows.EVENTS)
+    parser.add_argument("--days", type=int, default=panel_rows.DAYS)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    panels = measured(filled(options.events, options.days), options.repeats)
+    shown = Table("panel", *(f"ms, {name}" for name in RANGES))
+    for panel, of in sorted(panels.items(), key=lambda entry: -entry[1]["30d"]):
+        shown.add_row(panel, *(f"{of[name]:,.0f}" for name in RANGES))
+    Console(width=110).print(shown)
+    Console().print(summary(panels))
+
+
+if __name__ == "__main__":
+    main()
