@@ -1,12 +1,14 @@
 """A year of a market of 5,000 contracts, made by ClickHouse itself: what the panels are measured on.
 
 100 million liquidations, 274,000 a day, and all that the pipeline makes of them. A contract's share falls with its rank
-(the first six are a quarter of all), every hour begins with a burst, one event in a hundred was inserted twice, one bar in
-five has an older revision beside its last, and Bybit was listened to by two collectors.
+(the first six are a quarter of all), every hour begins with a burst, one event in a hundred was inserted twice, one
+bar in five has an older revision beside its last, and Bybit was listened to by two collectors.
 """
 
+# ruff: noqa: S608 - statements of our own constants
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
@@ -27,13 +29,19 @@ _SHOWN: Final = (
 )
 
 
-def fill(client: Client, events: int = EVENTS, days: int = DAYS) -> None:
-    """Fill migrated tables, a day at a time in the order of time, as they are filled live."""
+def fill(client: Client, done: Path, events: int = EVENTS, days: int = DAYS) -> None:
+    """Fill migrated tables, a day at a time in the order of time, as they are filled live.
+
+    The file `done` says how many days are filled. The same day again is the same rows, so what was stopped goes on.
+    """
     begin = END_MS - days * _DAY_MS
     # As the sink does; every insert of a day is one block for each table.
     settings = {"max_insert_block_size": 4_000_000, "min_insert_block_size_rows": 4_000_000, "max_threads": 2}
-    client.command("CREATE OR REPLACE TABLE default.contracts ENGINE = Memory AS " + _CONTRACTS, parameters={"contracts": CONTRACTS})
-    for day in range(days):
+    client.command(
+        "CREATE OR REPLACE TABLE default.contracts ENGINE = Memory AS " + _CONTRACTS,
+        parameters={"contracts": CONTRACTS},
+    )
+    for day in range(int(done.read_text()) if done.exists() else 0, days):
         of = {
             "first": events * day // days,
             "count": events * (day + 1) // days - events * day // days,
@@ -43,6 +51,7 @@ def fill(client: Client, events: int = EVENTS, days: int = DAYS) -> None:
         recent = [_CANDLES, _METRICS] if day >= days - _READ_DAYS else []
         for statement in (_EVENTS, _AGAIN, _OLDER_BARS, _BARS, _COVERAGE, _HEARTBEATS, _TALLIES, _LETTERS, *recent):
             client.command(statement, parameters=of, settings=settings)
+        done.write_text(str(day + 1))
     for statement in (_SUBSCRIPTIONS, _SILENCES):
         client.command(statement, parameters={"begin": begin})
     client.command("DROP TABLE default.contracts")
@@ -51,7 +60,8 @@ def fill(client: Client, events: int = EVENTS, days: int = DAYS) -> None:
 _CONTRACTS: Final = f"""
 SELECT toUInt32(number) AS rank, toLowCardinality({_EXCHANGES}[1 + rank % 10]) AS exchange,
     toLowCardinality(multiIf(rank <= 6, 'BTC', rank <= 12, 'ETH', concat('C', toString(intDiv(rank, 6))))) AS asset,
-    toLowCardinality(concat(asset, 'USDT', toString(rank))) AS symbol, toLowCardinality(concat(asset, '-USDT-PERP')) AS instrument,
+    toLowCardinality(concat(asset, 'USDT', toString(rank))) AS symbol, toLowCardinality(concat(asset,
+    '-USDT-PERP')) AS instrument,
     toLowCardinality({_CHANNELS}[1 + rank % 10]) AS channel, toLowCardinality({_SHOWN}[1 + rank % 10]) AS shown,
     toLowCardinality(concat('tokyo/', channel, '/1700000000000-0')) AS connection
 FROM numbers(1, {{contracts:UInt32}})
@@ -62,14 +72,16 @@ _DAY: Final = (
     "86400000)"
 )
 _COLUMNS: Final = (
-    "(event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price, quantity, "
+    "(event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price, "
+    "quantity, "
     "notional_micros, event_time, event_time_kind, received_time, completeness, source, position_proved)"
 )
 
 _EVENTS: Final = f"""
 INSERT INTO liquidations_data.events {_COLUMNS}
-WITH rand64(2) / 18446744073709551616. AS b, rand64(3) / 18446744073709551616. AS c,
-    cityHash64(number) AS chance,
+WITH cityHash64(number, {{first:UInt64}}, 2) / 18446744073709551616. AS b,
+    cityHash64(number, {{first:UInt64}}, 3) / 18446744073709551616. AS c,
+    cityHash64(number, {{first:UInt64}}) AS chance,
     {{begin:Int64}} + intDiv(number * 24, {{count:UInt64}}) * 3600000 + toInt64(3599999 * b * b * b) AS at,
     toInt64(1e6 * 300 * exp(9 * c * c)) AS micros,
     100. / (1 + rank) * (1 + 0.05 * sin(at / 1e7)) * (1 + c / 500) AS paid
@@ -77,9 +89,11 @@ SELECT sipHash128(number + {{first:UInt64}}), exchange, symbol, instrument, asse
     toLowCardinality('linear'),
     if(chance % 100 < 50 + 20 * sin(at / 2e7), toLowCardinality('long'), toLowCardinality('short')), paid,
     toLowCardinality('bankruptcy'), NULL, micros / 1e6 / paid, micros,
-    fromUnixTimestamp64Milli(at), toLowCardinality('exchange'), fromUnixTimestamp64Micro(at * 1000 + 40000 + chance % 400000),
+    fromUnixTimestamp64Milli(at), toLowCardinality('exchange'),
+    fromUnixTimestamp64Micro(at * 1000 + 40000 + chance % 400000),
     shown, (channel, connection, number, 0), true
-FROM (SELECT toUInt32(floor(pow({{contracts:UInt32}}, rand64(1) / 18446744073709551616.))) AS rank, number
+FROM (SELECT toUInt32(floor(pow({{contracts:UInt32}}, cityHash64(number, {{first:UInt64}},
+    1) / 18446744073709551616.))) AS rank, number
     FROM numbers({{count:UInt64}})) AS drawn
 INNER JOIN default.contracts AS contracts ON drawn.rank = contracts.rank
 """
@@ -87,8 +101,10 @@ INNER JOIN default.contracts AS contracts ON drawn.rank = contracts.rank
 _AGAIN: Final = f"""
 INSERT INTO liquidations_data.events {_COLUMNS}
 SELECT event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price, quantity,
-    notional_micros, event_time, event_time_kind, received_time + toIntervalMillisecond(if(exchange = 'bybit', 9, 0)), completeness,
-    if(exchange = 'bybit', (source.channel, toLowCardinality('paris/linear/1700000000000-0'), source.sequence, 0::Int32), source),
+    notional_micros, event_time, event_time_kind, received_time + toIntervalMillisecond(if(exchange = 'bybit', 9,
+    0)), completeness,
+    if(exchange = 'bybit', (source.channel, toLowCardinality('paris/linear/1700000000000-0'), source.sequence,
+    0::Int32), source),
     true
 FROM liquidations_data.events
 WHERE {_DAY} AND cityHash64(event_id) % 100 < if(exchange = 'bybit', 99, 1)
@@ -99,56 +115,66 @@ INSERT INTO liquidations_data.bars (exchange, symbol, instrument, asset, start, 
     short_count, largest_micros, price_low, price_high, late_count, closed, coverage, completeness, revision)
 SELECT exchange, symbol, any(instrument), asset, toStartOfInterval(event_time, toIntervalMillisecond(60000)) AS minute,
     sumIf(notional_micros, position = 'long'), sumIf(notional_micros, position = 'short'), countIf(position = 'long'),
-    countIf(position = 'short'), max(notional_micros), min(price), max(price), 0, true, 1., any(completeness), 2 * count() + 1
+    countIf(position = 'short'), max(notional_micros), min(price), max(price), 0, true, 1., any(completeness),
+    2 * count() + 1
 FROM liquidations_data.events FINAL
 WHERE {_DAY}
 GROUP BY exchange, symbol, asset, minute
 """
 
-_OLDER_BARS: Final = _BARS.replace("true, 1., any(completeness), 2 * count() + 1", "false, 1., any(completeness), 2").replace(
-    f"WHERE {_DAY}", f"WHERE {_DAY} AND cityHash64(symbol, toStartOfMinute(event_time)) % 5 = 0"
-)
+_OLDER_BARS: Final = _BARS.replace(
+    "true, 1., any(completeness), 2 * count() + 1", "false, 1., any(completeness), 2"
+).replace(f"WHERE {_DAY}", f"WHERE {_DAY} AND cityHash64(symbol, toStartOfMinute(event_time)) % 5 = 0")
 
 _COVERAGE: Final = f"""
 INSERT INTO liquidations_data.coverage (exchange, channel, start, alive_ms, frames, revision)
 SELECT {_EXCHANGES}[1 + number % 10], {_CHANNELS}[1 + number % 10],
-    fromUnixTimestamp64Milli({{begin:Int64}} + intDiv(number, 10) * 60000), if(cityHash64(number) % 500 = 0, 20000, 60000), 60, 1
+    fromUnixTimestamp64Milli({{begin:Int64}} + intDiv(number, 10) * 60000), if(cityHash64(number) % 500 = 0, 20000,
+    60000), 60, 1
 FROM numbers(14400)
 """
 
 _HEARTBEATS: Final = f"""
-INSERT INTO liquidations_data.heartbeats (exchange, channel, collector, start, frames, was_up, last_time, last_frame_time,
+INSERT INTO liquidations_data.heartbeats (exchange, channel, collector, start, frames, was_up, last_time,
+    last_frame_time,
     lowest_offset_ms, highest_offset_ms)
 WITH if(number % 11 = 10, 1, number % 11) AS feed
 SELECT {_EXCHANGES}[1 + feed], {_CHANNELS}[1 + feed], if(number % 11 = 10, 'paris', 'tokyo'),
     fromUnixTimestamp64Milli({{begin:Int64}} + intDiv(number, 11) * 60000) AS minute,
-    mapFromArrays(arrayMap(second -> toUInt16(second * 1000), range(60)), arrayMap(second -> toUInt64(1), range(60))), 1,
+    mapFromArrays(arrayMap(second -> toUInt16(second * 1000), range(60)), arrayMap(second -> toUInt64(1),
+    range(60))), 1,
     minute + toIntervalSecond(59), toDateTime64(minute + toIntervalSecond(58), 6, 'UTC'), -3, 5
 FROM numbers(15840)
 """
 
 _TALLIES: Final = f"""
 INSERT INTO liquidations_data.tallies (exchange, asset, start, events, duplicates, late, too_late, revision)
-SELECT exchange, asset, toStartOfInterval(event_time, toIntervalMillisecond(60000)) AS minute, count(), count() % 3, 0, 0, 1
+SELECT exchange, asset, toStartOfInterval(event_time, toIntervalMillisecond(60000)) AS minute, count(), count() % 3,
+    0, 0, 1
 FROM liquidations_data.events FINAL
 WHERE {_DAY}
 GROUP BY exchange, asset, minute
 """
 
 _LETTERS: Final = """
-INSERT INTO liquidations_data.dead_letters (dead_letter_id, stage, reason, message, exchange, channel, connection, sequence,
+INSERT INTO liquidations_data.dead_letters (dead_letter_id, stage, reason, message, exchange, channel, connection,
+    sequence,
     `index`, received_time, payload)
-SELECT sipHash128(number, {begin:Int64}), 'mapping', if(number % 2 = 0, 'unknown_symbol', 'no_contract_size'), 'XUSDT', 'okx',
-    'SWAP', 'tokyo/SWAP/1-0', number, 0, fromUnixTimestamp64Micro({begin:Int64} * 1000 + number * 1000000), '{"data": []}'
+SELECT sipHash128(number, {begin:Int64}), 'mapping', if(number % 2 = 0, 'unknown_symbol', 'no_contract_size'),
+    'XUSDT', 'okx',
+    'SWAP', 'tokyo/SWAP/1-0', number, 0, fromUnixTimestamp64Micro({begin:Int64} * 1000 + number * 1000000),
+    '{"data": []}'
 FROM numbers(50)
 """
 
 _CANDLES: Final = f"""
-INSERT INTO liquidations_data.candles (exchange, symbol, instrument, asset, start, open, high, low, close, volume, volume_micros,
+INSERT INTO liquidations_data.candles (exchange, symbol, instrument, asset, start, open, high, low, close, volume,
+    volume_micros,
     taker_buy_micros, trades, closed, received_time)
 WITH {{begin:Int64}} + intDiv(number, {_READ_CONTRACTS}) * 60000 AS at,
     100. / (1 + rank) * (1 + 0.05 * sin(at / 1e7)) AS price
-SELECT exchange, symbol, instrument, asset, fromUnixTimestamp64Milli(at), price, price * 1.001, price * 0.999, price * 1.0005, 1e4,
+SELECT exchange, symbol, instrument, asset, fromUnixTimestamp64Milli(at), price, price * 1.001, price * 0.999,
+    price * 1.0005, 1e4,
     toInt64(1e10), toInt64(4e9), 100, true, fromUnixTimestamp64Micro(at * 1000)
 FROM (SELECT toUInt32(1 + number % {_READ_CONTRACTS}) AS rank, number FROM numbers(1440 * {_READ_CONTRACTS})) AS drawn
 INNER JOIN default.contracts AS contracts ON drawn.rank = contracts.rank
@@ -158,9 +184,11 @@ _METRICS: Final = f"""
 INSERT INTO liquidations_data.metrics (exchange, symbol, instrument, asset, metric, value, time, received_time)
 WITH intDiv(number, {_READ_CONTRACTS}) AS turn,
     {{begin:Int64}} + intDiv(turn, 4) * 300000 AS at
-SELECT exchange, symbol, instrument, asset, ['open_interest_usd', 'funding_rate', 'long_account_share', 'mark_price'][1 + turn % 4],
+SELECT exchange, symbol, instrument, asset, ['open_interest_usd', 'funding_rate', 'long_account_share',
+    'mark_price'][1 + turn % 4],
     1e6 + sin(at / 1e7), fromUnixTimestamp64Milli(at), fromUnixTimestamp64Micro(at * 1000)
-FROM (SELECT toUInt32(1 + number % {_READ_CONTRACTS}) AS rank, number FROM numbers(288 * 4 * {_READ_CONTRACTS})) AS drawn
+FROM (SELECT toUInt32(1 + number % {_READ_CONTRACTS}) AS rank,
+    number FROM numbers(288 * 4 * {_READ_CONTRACTS})) AS drawn
 INNER JOIN default.contracts AS contracts ON drawn.rank = contracts.rank
 """
 

@@ -7,7 +7,6 @@ Run as `python tests/bench/panel_speed.py [--events N] [--days D] [--repeats K]`
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import sys
 import time
@@ -33,7 +32,6 @@ from pipeline.warehouse.migrate import migrate
 NAMES = ("panel_p95_ms_1d", "panel_p95_ms_30d")
 # What Grafana asks for on a wide screen.
 RANGES = {"1d": (86_400_000, 60_000), "30d": (30 * 86_400_000, 1_800_000)}
-_FILLED = "filled"
 
 
 def take(_wanted: frozenset[str], _records: int, repeats: int) -> tuple[dict[str, float], Mapping[str, Any]]:
@@ -53,15 +51,10 @@ def summary(panels: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 def filled(events: int, days: int) -> Client:
     """Return a client of the year's tables, which are filled where they are not there yet."""
     folder = WORK / f"panels-{events}-{days}"
-    done = folder / _FILLED
-    if not done.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     client = connect(f"chdb://{folder / 'clickhouse'}")
     migrate(client)
-    if not done.exists():
-        panel_rows.fill(client, events, days)
-        done.touch()
+    panel_rows.fill(client, folder / "days", events, days)
     client.database = "liquidations"
     return client
 
@@ -78,9 +71,9 @@ def measured(client: Client, repeats: int) -> dict[str, dict[str, float]]:
                 of = TimeRange(panel_rows.END_MS - length_ms, panel_rows.END_MS, interval_ms)
                 queries = [expand(query.sql, of, usual(board)) for query in panel.queries]
                 rounds = [sum(_ms(client, sql) for sql in queries) for _ in range(repeats)]
-                found.setdefault(f"{board.uid.removeprefix('liquidations-')} {panel.number} {panel.title}", {})[name] = (
-                    statistics.median(rounds)
-                )
+                found.setdefault(f"{board.uid.removeprefix('liquidations-')} {panel.number} {panel.title}", {})[
+                    name
+                ] = statistics.median(rounds)
     return found
 
 

@@ -41,14 +41,15 @@ GROUP BY time, venue
 ORDER BY time, venue
 """
 
-# An asset's buckets are kept together until the largest are known, so that bars are read once; then come the empty ones.
+# An asset's buckets are kept together until the largest are known, so that bars are read once. Then come empty ones.
 _ASSETS_BY_HOUR = f"""
 SELECT cell.1 AS time, coin, sum(cell.2) AS Value
 FROM (
     SELECT coin, arrayJoin(arrayConcat(cells, (SELECT groupArray((slot, 0.)) FROM ({grid(_HOUR)})))) AS cell
     FROM (
         SELECT coin, groupArray((slot, part)) AS cells, sum(part) AS whole
-        FROM (SELECT {bucket("at", _HOUR)} AS slot, coin, sum(longs_in + shorts_in) AS part FROM ({FLOWS}) GROUP BY slot, coin)
+        FROM (SELECT {bucket("at", _HOUR)} AS slot, coin, sum(longs_in + shorts_in) AS part FROM ({FLOWS})
+            GROUP BY slot, coin)
         GROUP BY coin
         ORDER BY whole DESC, coin
         LIMIT {_MOST_ASSETS}

@@ -34,7 +34,8 @@ _STAGES = (
     _age("received_time", "candles", "a candle was read", sorted_by="start"),
     _age("received_time", "metrics", "a metric was read", sorted_by="time"),
 )
-_AGES = "\nUNION ALL\n".join(_STAGES) + "\nORDER BY age, what"
+# An ORDER BY behind a UNION ALL would be that of the last part alone.
+_AGES = "SELECT * FROM (\n" + "\nUNION ALL\n".join(_STAGES) + "\n)\nORDER BY age, what"
 
 # Behind what the collectors have said, which goes by the same log and the same sink: the rest is the worker's delay.
 _WORKER = """
@@ -90,7 +91,8 @@ _BY_COLLECTOR = f"""
 SELECT said.collector AS collector, said.exchange AS exchange, said.channel AS channel, heard,
     greatest(0, dateDiff('second', heard, {_NOW})) AS age, messages AS `messages, last hour`, up, down AS `minutes down`
 FROM (
-    SELECT collector, exchange, channel, max(last_time) AS heard, argMax(was_up, start) AS up, countIf(NOT was_up) AS down
+    SELECT collector, exchange, channel, max(last_time) AS heard, argMax(was_up, start) AS up,
+        countIf(NOT was_up) AS down
     FROM heartbeats
     WHERE $__timeFilter_ms(start) AND {EXCHANGE}
     GROUP BY collector, exchange, channel

@@ -39,9 +39,7 @@ def read(answer: bytes) -> Answer:
     """Return what an answer in the format `JSONCompact` says."""
     document = orjson.loads(answer)
     types = tuple(_plain(column["type"]) for column in document["meta"])
-    rows = tuple(
-        tuple(_value(value, kind) for value, kind in zip(row, types, strict=True)) for row in document["data"]
-    )
+    rows = tuple(tuple(_value(value, kind) for value, kind in zip(row, types, strict=True)) for row in document["data"])
     return Answer(tuple(column["name"] for column in document["meta"]), types, rows)
 
 

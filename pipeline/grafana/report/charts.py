@@ -22,7 +22,12 @@ Lines = Mapping[str, Sequence[tuple[int, float | None]]]
 
 _SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 _FORMATS: Final = {
-    **{"currencyUSD": "$~s", "percentunit": ".3~p", "short": "~s", "s": "~s", "ops": "~s", "locale": ",~r"},
+    "currencyUSD": "$~s",
+    "percentunit": ".3~p",
+    "short": "~s",
+    "s": "~s",
+    "ops": "~s",
+    "locale": ",~r",
 }
 # A line is broken where it lacks more than this many of its usual steps.
 _MISSING_STEPS: Final = 3
@@ -95,7 +100,13 @@ def candles(answers: Sequence[Answer], of: TimeRange, size: Size) -> Json:
     }
     body = {
         "mark": {"type": "bar", "aria": False},
-        "encoding": {"x": _x(of), "x2": {"field": "e"}, "y": {"field": "open", **y}, "y2": {"field": "close"}, "color": colour},
+        "encoding": {
+            "x": _x(of),
+            "x2": {"field": "e"},
+            "y": {"field": "open", **y},
+            "y2": {"field": "close"},
+            "color": colour,
+        },
     }
     return _whole([{"data": {"values": values}, "layer": [wick, body]}], size)
 
@@ -132,7 +143,9 @@ def heat(picture: Heat, answers: Sequence[Answer], unit: str, of: TimeRange, siz
             "legend": {"format": _FORMATS.get(unit, "~s"), "title": None, "gradientLength": min(160, size.height - 20)},
         },
     }
-    return _whole([{"data": {"values": cells}, "layer": [{"mark": {"type": "rect", "aria": False}, "encoding": encoding}]}], size)
+    return _whole(
+        [{"data": {"values": cells}, "layer": [{"mark": {"type": "rect", "aria": False}, "encoding": encoding}]}], size
+    )
 
 
 def strip(picture: Strip, answers: Sequence[Answer], of: TimeRange, size: Size) -> Json:
@@ -148,9 +161,16 @@ def strip(picture: Strip, answers: Sequence[Answer], of: TimeRange, size: Size) 
                 runs[-1]["e"] = end
             elif value is not None:
                 runs.append({"t": time, "e": end, "l": name, "c": colour})
-    y = {"field": "l", "type": "ordinal", "scale": {"domain": sorted(lines), "padding": 0.15}, "axis": {**_axis(None), "grid": False}}
+    y = {
+        "field": "l",
+        "type": "ordinal",
+        "scale": {"domain": sorted(lines), "padding": 0.15},
+        "axis": {**_axis(None), "grid": False},
+    }
     encoding = {"x": _x(of), "x2": {"field": "e"}, "y": y, "color": {"field": "c", "type": "nominal", "scale": None}}
-    return _whole([{"data": {"values": runs}, "layer": [{"mark": {"type": "rect", "aria": False}, "encoding": encoding}]}], size)
+    return _whole(
+        [{"data": {"values": runs}, "layer": [{"mark": {"type": "rect", "aria": False}, "encoding": encoding}]}], size
+    )
 
 
 def strip_colour(picture: Strip, value: float | None) -> str:
@@ -160,6 +180,8 @@ def strip_colour(picture: Strip, value: float | None) -> str:
 
 
 # Layers
+
+_SHARE: Final[Json] = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +206,13 @@ def _look(name: str, of: Series | None, picture: Chart, theme: Theme, index: int
     if of is None:
         return _Look(name, colour, picture.draw, "left", faded=False, stacked=picture.stacked, dashed=False)
     return _Look(
-        name, colour, of.draw or picture.draw, of.axis, of.opacity is not None, picture.stacked and of.stacked, of.dashed
+        name,
+        colour,
+        of.draw or picture.draw,
+        of.axis,
+        of.opacity is not None,
+        picture.stacked and of.stacked,
+        of.dashed,
     )
 
 
@@ -193,8 +221,10 @@ def _group(looks: Sequence[_Look], lines: Lines, picture: Chart, unit: str, of: 
     below: dict[int, float] = {}
     layers = []
     for look in looks:
-        points = [(time, value) for time, value in lines[look.name] if not picture.logarithmic or value is None or value > 0]
-        y = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": None} if axis == "share" else _y(unit, picture)
+        points = [
+            (time, value) for time, value in lines[look.name] if not picture.logarithmic or value is None or value > 0
+        ]
+        y: Json = dict(_SHARE) if axis == "share" else _y(unit, picture)
         if axis == "right":
             y["axis"] = {**_axis(unit), "orient": "right", "grid": False}
         layers.append(_layer(look, points, below if look.stacked else {}, y, of))
@@ -207,7 +237,7 @@ def _layer(
     """Return one line; `below` is what it stands on by time, and is raised by it."""
     colour = {"value": look.colour}
     if look.draw == "columns" or look.axis == "share":
-        values = []
+        values: list[Json] = []
         for time, value in points:
             if value:
                 foot = below.get(time, 0.0)
@@ -231,7 +261,11 @@ def _layer(
         mark["strokeDash"] = [8, 6]
     if look.draw == "line" and len(values) == 1:
         mark["point"] = True
-    return {"data": {"values": values}, "mark": mark, "encoding": {"x": _x(of), "y": {"field": "v", **y}, "color": colour}}
+    return {
+        "data": {"values": values},
+        "mark": mark,
+        "encoding": {"x": _x(of), "y": {"field": "v", **y}, "color": colour},
+    }
 
 
 def _broken(points: Sequence[tuple[int, float | None]]) -> Iterable[tuple[int, float | None]]:
@@ -278,8 +312,8 @@ def _whole(layers: Sequence[Json], size: Size) -> Json:
         "config": {
             "view": {"stroke": GRID},
             "font": "system-ui, sans-serif",
-            "axis": {"labelFontSize": 12, "labelLimit": 150},
-            "legend": {"labelFontSize": 11},
+            "axis": {"labelFontSize": 13, "labelLimit": 150},
+            "legend": {"labelFontSize": 13},
             "rule": {"color": NEUTRAL},
         },
     }

@@ -27,15 +27,18 @@ h3 { font-size: 1em; margin: 0 0 .2em; } p { margin: .2em 0 .6em; } nav a { marg
 .panel { background: #fff; border: 1px solid #e2e8f0; border-radius: 6px; padding: 10px 12px;
     grid-column: span var(--width); break-inside: avoid; min-width: 0; }
 .question { color: #475569; font-size: .82em; } .scrolls { overflow-x: auto; }
-svg { max-width: 100%; height: auto; display: block; } .number { font-size: 1.6em; margin-right: .8em; }
-.number small { font-size: .55em; color: #475569; } .legend span { margin-right: 1em; white-space: nowrap; font-size: .85em; }
+svg { max-width: 100%; height: auto; display: block; }
+.number { font-size: 1.6em; margin-right: .8em; }
+.number small { font-size: .55em; color: #475569; }
+.legend span { margin-right: 1em; white-space: nowrap; font-size: .85em; }
 .legend i { display: inline-block; width: .9em; height: .9em; margin-right: .35em; vertical-align: -.1em; }
 .legend i.faded { opacity: .45; outline: 1px dashed #475569; }
 table { border-collapse: collapse; font-size: .82em; width: 100%; }
 th, td { text-align: left; padding: 2px 10px 2px 0; border-bottom: 1px solid #e2e8f0; vertical-align: top; }
-td { overflow-wrap: break-word; } td.n, td.t { white-space: nowrap; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } .nothing { color: #475569; padding: 1.5em 0; }
+td { overflow-wrap: break-word; } td.n, td.t { white-space: nowrap; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } .nothing { color: #475569; padding: 1.5em 0; }
 @media (max-width: 760px) { .panels { display: block; } .panel { margin-bottom: 10px; }
-    .panel.wide svg { min-width: 680px; max-width: none; } }
+    .panel svg { min-width: 460px; max-width: none; } .panel.wide svg { min-width: 680px; } }
 @media print { body { background: #fff; max-width: none; font-size: 11px; padding: 0; } nav { display: none; }
     .panel { border-color: #94a3b8; } .scrolls { overflow: visible; } * { print-color-adjust: exact; } }
 """
@@ -175,5 +178,9 @@ def _cell(answer: Answer, row: Sequence[Value], index: int, column: Column | Non
     )
     if not answer.is_number(index):
         return f"<td>{words}</td>"
-    colour = f' style="color:{colour_at(column.steps, value)}"' if column and column.steps and isinstance(value, int | float) else ""
+    colour = (
+        f' style="color:{colour_at(column.steps, value)}"'
+        if column and column.steps and isinstance(value, int | float)
+        else ""
+    )
     return f'<td class="n"{colour}>{words}</td>'

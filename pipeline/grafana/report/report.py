@@ -28,7 +28,13 @@ _MOST_BUCKETS: Final = 120
 _PIXELS_OF_COLUMN: Final = 46
 _PIXELS_OF_LINE: Final = 27
 _LONG_DECIMALS: Final = re.compile(r"(\d\.\d{2})\d+")
+_ID: Final = re.compile(r'\bid="([^"]+)"')
 _REFERENCE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_RESTS_ON: Final = (
+    "Where a title says 'lower bound', a feed shows only a part of its exchange's liquidations. Faded columns and grey "
+    "areas: somebody did not listen, or the bar is open; there a missing column does not mean that nothing happened."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -38,8 +44,10 @@ class Wanted:
     to_ms: int | None = None
     asset: str | None = None
 
+
 class ReportError(OperationError):
     """The report cannot be made; the message says why, in one line."""
+
 
 def report(ask: Ask, wanted: Wanted, theme: Theme, boards: Sequence[Dashboard] = BOARDS) -> str:
     """Return the report as HTML. The same rows give the same file.
@@ -51,10 +59,10 @@ def report(ask: Ask, wanted: Wanted, theme: Theme, boards: Sequence[Dashboard] =
     of_what = wanted.asset or "all assets; where one is shown, the largest"
     lead = [
         f"{shown}. {of_what[0].upper()}{of_what[1:]}. Columns are {of.interval_ms // MINUTE_MS} minutes wide.",
-        "Where a title says 'lower bound', a feed shows only a part of its exchange's liquidations. Faded columns and grey "
-        "areas: somebody did not listen, or the bar is open; there a missing column does not mean that nothing happened.",
+        _RESTS_ON,
     ]
     return pages.page(f"Liquidations, {shown}", lead, [_chapter(board, ask, of, wanted, theme) for board in boards])
+
 
 def _time_range(ask: Ask, wanted: Wanted) -> TimeRange:
     """Return what is shown: whole minutes, and buckets of which not too many fit."""
@@ -70,6 +78,7 @@ def _time_range(ask: Ask, wanted: Wanted) -> TimeRange:
     fitting = (length for length in _BUCKETS_MS if (last - first) / length <= _MOST_BUCKETS)
     return TimeRange(first, last, next(fitting, _BUCKETS_MS[-1]))
 
+
 def _chapter(board: Dashboard, ask: Ask, of: TimeRange, wanted: Wanted, theme: Theme) -> pages.Chapter:
     values, words = _chosen(board.variables, ask, of, wanted)
     sections = tuple(
@@ -79,9 +88,8 @@ def _chapter(board: Dashboard, ask: Ask, of: TimeRange, wanted: Wanted, theme: T
     title = board.title.removeprefix("Liquidations: ")
     return pages.Chapter(board.uid, title[0].upper() + title[1:], board.question, sections)
 
-def _chosen(
-    variables: Sequence[Variable], ask: Ask, of: TimeRange, wanted: Wanted
-) -> tuple[Values, Mapping[str, str]]:
+
+def _chosen(variables: Sequence[Variable], ask: Ask, of: TimeRange, wanted: Wanted) -> tuple[Values, Mapping[str, str]]:
     """Return what the variables are set to, and what that is called."""
     values: dict[str, str | list[str]] = {}
     words: dict[str, str] = {}
@@ -100,34 +108,38 @@ def _chosen(
                 values[variable.name] = default
     return values, {name: str(value) for name, value in values.items()} | words
 
+
 def _shown(
     board: Dashboard, panel: Panel, ask: Ask, of: TimeRange, values: Values, words: Mapping[str, str], theme: Theme
 ) -> pages.Shown:
     answers = [read(ask(expand(query.sql, of, values))) for query in panel.queries]
     is_empty = not isinstance(panel.picture, Words) and not any(_says_something(answer) for answer in answers)
     title = _REFERENCE.sub(lambda found: words.get(found[1] or found[2], found[0]), panel.title)
-    body = pages.nothing() if is_empty else "".join(_drawn(panel, answers, of, theme))
-    return pages.Shown(f"{board.uid}-{panel.number}", title, panel.question, body, panel.width, is_empty)
+    name = f"{board.uid}-{panel.number}"
+    body = pages.nothing() if is_empty else "".join(_drawn(panel, name, answers, of, theme))
+    return pages.Shown(name, title, panel.question, body, panel.width, is_empty)
+
 
 def _says_something(answer: Answer) -> bool:
     return any(value is not None for row in answer.rows for value in row)
 
-def _drawn(panel: Panel, answers: Sequence[Answer], of: TimeRange, theme: Theme) -> Iterator[str]:
+
+def _drawn(panel: Panel, name: str, answers: Sequence[Answer], of: TimeRange, theme: Theme) -> Iterator[str]:
     size = charts.Size(panel.width * _PIXELS_OF_COLUMN, panel.height * _PIXELS_OF_LINE)
     # Heatmaps have buckets of their own; what is no longer than a bucket of theirs is drawn with it.
     span = replace(of, interval_ms=max(of.interval_ms, _interval_ms(panel.interval)))
     picture = panel.picture
     match picture:
         case Chart():
-            yield _svg(charts.chart(picture, answers, panel.unit, span, theme, size))
+            yield _svg(charts.chart(picture, answers, panel.unit, span, theme, size), name)
             yield pages.legend(charts.legend(picture, answers, theme))
         case Candles():
-            yield _svg(charts.candles(answers, span, size))
+            yield _svg(charts.candles(answers, span, size), name)
             yield pages.legend(charts.legend(picture, answers, theme))
         case Heat():
-            yield _svg(charts.heat(picture, answers, panel.unit, span, size))
+            yield _svg(charts.heat(picture, answers, panel.unit, span, size), name)
         case Strip():
-            yield _svg(charts.strip(picture, answers, span, size))
+            yield _svg(charts.strip(picture, answers, span, size), name)
             yield pages.strip_legend(picture, panel.unit)
         case Rows():
             yield pages.table(picture, answers[0])
@@ -136,12 +148,18 @@ def _drawn(panel: Panel, answers: Sequence[Answer], of: TimeRange, theme: Theme)
         case Words(text=text):
             yield f"<p>{text}</p>"
 
-def _svg(specification: Mapping[str, Any]) -> str:
-    """Return a picture; two decimals of a pixel are more than enough."""
-    drawn: str = vl_convert.vegalite_to_svg(dict(specification))
-    return _LONG_DECIMALS.sub(r"\1", drawn)
+
+def _svg(specification: Mapping[str, Any], name: str) -> str:
+    """Return a picture; two decimals of a pixel are more than enough.
+
+    The renderer numbers what a picture refers to on and on; here the numbers begin anew behind the panel's name.
+    """
+    drawn = _LONG_DECIMALS.sub(r"\1", str(vl_convert.vegalite_to_svg(dict(specification))))
+    for number, found in enumerate(dict.fromkeys(_ID.findall(drawn))):
+        drawn = re.sub(rf'(id="|url\(#){re.escape(found)}(?=["\)])', rf"\g<1>{name}-{number}", drawn)
+    return drawn
+
 
 def _interval_ms(interval: str) -> int:
     unit: Mapping[str, int] = {"s": 1_000, "m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": 1_440 * MINUTE_MS}
     return int(interval[:-1]) * unit[interval[-1]]
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,29 +14,30 @@ _WHOLE: Final = 1_000
 
 def in_words(value: object, unit: str | None = None, decimals: int | None = None) -> str:
     """Return a value as people read it; `not known` for None."""
-    if value is None:
-        return "not known"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if not isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _no_number(value)
     if unit is not None and unit.startswith("time:"):
         return time_in_words(int(value))
-    match unit:
-        case "currencyUSD":
-            return ("-$" if value < 0 else "$") + _short(abs(value))
-        case "short":
-            return _short(value)
-        case "percentunit":
-            return f"{value * 100:,.{_digits(value * 100) if decimals is None else decimals}f} %"
-        case "s":
-            return _span(value)
-        case "ops":
-            return f"{_short(value)}/s"
-        case _:
-            return _plain(value, decimals)
+    in_unit: dict[str | None, Callable[[float], str]] = {
+        "currencyUSD": lambda usd: ("-$" if usd < 0 else "$") + _short(abs(usd)),
+        "short": _short,
+        "percentunit": lambda share: f"{share * 100:,.{_digits(share * 100) if decimals is None else decimals}f} %",
+        "s": _span,
+        "ops": lambda rate: f"{_short(rate)}/s",
+    }
+    worded = in_unit.get(unit)
+    return _plain(value, decimals) if worded is None else worded(value)
+
+
+def _no_number(value: object) -> str:
+    match value:
+        case None:
+            return "not known"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(map(str, value))
+    return str(value)
 
 
 def time_in_words(time_ms: int) -> str:
