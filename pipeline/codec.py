@@ -33,8 +33,16 @@ RECORD_TYPES: Mapping[str, type[Record]] = {
     "tally": records.Tally,
     "anomaly": records.Anomaly,
     "cascade": records.Cascade,
+    "pulse": records.Pulse,
+    "market_delay": records.MarketDelay,
     "dead_letter": records.DeadLetter,
     "instrument": records.Instrument,
+}
+
+# Fields that are lists of records.
+_LISTS: Mapping[str, type[records.PulseSum | records.PulseChannel]] = {
+    "sums": records.PulseSum,
+    "channels": records.PulseChannel,
 }
 
 _HEADER = struct.Struct(">BI")
@@ -158,11 +166,15 @@ class Codec:
         name, record_type = schema.name, RECORD_TYPES[schema.name]
         names = [field.name for field in fields(record_type)]
         values = attrgetter(*names)
+        lists = _LISTS.keys() & names
 
         def encode(record: Record) -> bytes:
             row = dict(zip(names, values(record), strict=True))
             if "source" in row:
                 row["source"] = record_fields(row["source"])
+            for listed in lists:
+                if row[listed] is not None:
+                    row[listed] = [one._asdict() for one in row[listed]]
             return self.encode_fields(name, row)
 
         return encode
@@ -212,6 +224,9 @@ def _long(number: int) -> bytes:
 def _record(record_type: type[Record], values: dict[str, Any]) -> Record:
     if "source" in values:
         values["source"] = records.Source(**values["source"])
+    for name, part in _LISTS.items():
+        if values.get(name) is not None:
+            values[name] = [part(**one) for one in values[name]]
     return record_type(**values)
 
 

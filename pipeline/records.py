@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from pipeline.errors import OperationError
 
@@ -312,6 +312,68 @@ class Cascade:
     revision: int
 
 
+class PulseSum(NamedTuple):
+    """Liquidations of one exchange and asset with event times in one second; `second` is its start (ms).
+
+    `newest` is their latest event time (ms), `largest_id` the id of the largest of them.
+    """
+
+    second: int
+    exchange: str
+    asset: str
+    long_micros: int
+    short_micros: int
+    long_count: int
+    short_count: int
+    newest: int
+    completeness: Completeness
+    largest_micros: int
+    largest_id: bytes
+
+
+class PulseChannel(NamedTuple):
+    """Which share of the time that market rules look back on one channel was listened to."""
+
+    exchange: str
+    channel: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What one partition of events brought until its watermark (ms) came into another second.
+
+    `after` is the watermark of the partition's pulses before, 0 for the first; `part` counts those of one watermark
+    from 0, and `follows` says that another one follows. `channels` are those of the partition's assets; None: as said
+    before.
+    """
+
+    partition: int
+    after: int
+    watermark: int
+    part: int
+    follows: bool
+    sums: Sequence[PulseSum]
+    channels: Sequence[PulseChannel] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDelay:
+    """How far the rules of the whole market are behind the partitions of events: a measurement of one run.
+
+    `newest` is the watermark (ms) of the partition that is furthest ahead, `watermark` how far the market is, None
+    before every partition has spoken. `most_ms` is the largest difference within the minute of `newest` from `start`.
+    """
+
+    start: int
+    newest: int
+    watermark: int | None
+    most_ms: int
+    held_by: int
+    waiting: int
+    revision: int
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """What could not be used, and why."""
@@ -348,7 +410,7 @@ class Instrument:
 Event = Liquidation | Candle | MarketMetric | Heartbeat | Subscription
 # What the rules of detection say.
 Found = Anomaly | Cascade
-Record = Frame | Event | Bar | Coverage | Silence | Tally | Anomaly | Cascade | DeadLetter | Instrument
+Record = Frame | Event | Bar | Coverage | Silence | Tally | Found | Pulse | MarketDelay | DeadLetter | Instrument
 
 
 def identity(*parts: str | int) -> bytes:

@@ -36,15 +36,15 @@ BARS = Topic("bars", None, 7 * _DAY_MS)
 ANOMALIES = Topic("anomalies", None, 7 * _DAY_MS)
 COVERAGE = Topic("coverage", None, 7 * _DAY_MS)
 DEAD_LETTERS = Topic("dead-letters", 1, 30 * _DAY_MS)
-# What the worker must remember, by partition of `events`: compacted to the last value of each key.
-WORKER_STATE = Topic(
-    "worker-state",
-    None,
-    None,
-    {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"},
-)
+# Compacted to the last value of each key.
+_COMPACTED = {"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"}
+# What the worker must remember, by partition of `events`.
+WORKER_STATE = Topic("worker-state", None, None, _COMPACTED)
+# What the rules of the whole market must remember. Apart, for a reader of `worker-state` has to wait for the
+# transactions of whoever writes there.
+MARKET_STATE = Topic("market-state", 1, None, _COMPACTED)
 
-TOPICS = (FRAMES, EVENTS, PULSES, BARS, ANOMALIES, COVERAGE, DEAD_LETTERS, WORKER_STATE)
+TOPICS = (FRAMES, EVENTS, PULSES, BARS, ANOMALIES, COVERAGE, DEAD_LETTERS, WORKER_STATE, MARKET_STATE)
 
 # What the sink copies into tables.
 SINK_TOPICS = (EVENTS, BARS, ANOMALIES, COVERAGE, DEAD_LETTERS)

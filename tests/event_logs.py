@@ -17,6 +17,7 @@ from pipeline.records import (
     Coverage,
     Heartbeat,
     Liquidation,
+    Pulse,
     Silence,
     Source,
     Subscription,
@@ -228,6 +229,7 @@ class Published:
     tallies: dict[tuple[str, str, int], dict[int, Tally]] = field(default_factory=dict)
     anomalies: dict[bytes, dict[int, Anomaly]] = field(default_factory=dict)
     cascades: dict[bytes, dict[int, Cascade]] = field(default_factory=dict)
+    pulses: list[Pulse] = field(default_factory=list)
     cells: dict[bytes, bytes] = field(default_factory=dict)
 
     def add(self, checkpoint: Checkpoint) -> None:
@@ -253,6 +255,7 @@ class Published:
             else:
                 revisions = self.anomalies.setdefault(found.anomaly_id, {})
             assert revisions.setdefault(found.revision, found) == found, "one revision, two contents"
+        self.pulses += checkpoint.pulses
         for key, value in checkpoint.cells:
             if value is None:
                 self.cells.pop(key, None)

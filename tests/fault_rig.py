@@ -19,20 +19,23 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from event_logs import Record, batch, heartbeat, liquidation, subscription
 
 from pipeline.codec import Codec
+from pipeline.detect.engine import Engine
+from pipeline.detect.market.market import Market
 from pipeline.embedded.child import end_child, start_child
 from pipeline.ingest.publisher import Publisher
 from pipeline.ingest.topic_admin import create_topics
 from pipeline.kafka_client import consumer_config
-from pipeline.records import Bar, Coverage, DeadLetter, Heartbeat, Silence, Tally
+from pipeline.records import Anomaly, Bar, Cascade, Coverage, DeadLetter, Heartbeat, MarketDelay, Silence, Tally
 from pipeline.settings import Settings
-from pipeline.topics import BARS, COVERAGE, DEAD_LETTERS, EVENTS, Topic, topic_name
+from pipeline.topics import ANOMALIES, BARS, COVERAGE, DEAD_LETTERS, Topic, topic_name
 from pipeline.warehouse.client import connect
-from pipeline.warehouse.lag import group_lag, sink_lag
+from pipeline.warehouse.lag import sink_lag, worker_lag
 from pipeline.warehouse.migrate import migrate
 from pipeline.windows.checkpoint import take
 from pipeline.windows.fold import fold
 from pipeline.windows.parameters import WindowParameters
 from pipeline.windows.state import PartitionState
+from pipeline.worker.rules_file import rules_in_force
 
 SELF_STOPPING = Path(__file__).with_name("self_stopping.py")
 FORGETFUL_WORKER = Path(__file__).with_name("forgetful_worker.py")
@@ -104,9 +107,14 @@ class Rows:
     coverage: dict[tuple[str, ...], Coverage]  # exchange, channel, start, symbol or nothing
     tallies: dict[tuple[str, str, int], Tally]
     silences: dict[tuple[str, str, int], Silence]
+    anomalies: dict[tuple[bytes], Anomaly]
+    cascades: dict[tuple[bytes], Cascade]
 
 
-def key_of(record: Bar | Coverage | Tally | Silence) -> tuple[object, ...]:
+Said = Bar | Coverage | Tally | Silence | Anomaly | Cascade
+
+
+def key_of(record: Said) -> tuple[object, ...]:
     """Return what has revisions."""
     if isinstance(record, Bar):
         return record.exchange, record.symbol, record.start
@@ -114,6 +122,10 @@ def key_of(record: Bar | Coverage | Tally | Silence) -> tuple[object, ...]:
         return record.exchange, record.asset, record.start
     if isinstance(record, Silence):
         return record.exchange, record.channel, record.began
+    if isinstance(record, Anomaly):
+        return (record.anomaly_id,)
+    if isinstance(record, Cascade):
+        return (record.cascade_id,)
     return record.exchange, record.channel, record.start, record.symbol
 
 
@@ -122,9 +134,10 @@ class Revisions:
 
     def __init__(self) -> None:
         self._seen: dict[object, object] = {}
-        self._newest: dict[type, dict[tuple[object, ...], object]] = {Bar: {}, Coverage: {}, Tally: {}, Silence: {}}
+        kinds = (Bar, Coverage, Tally, Silence, Anomaly, Cascade)
+        self._newest: dict[type, dict[tuple[object, ...], Said]] = {kind: {} for kind in kinds}
 
-    def add(self, record: Bar | Coverage | Tally | Silence) -> None:
+    def add(self, record: Said) -> None:
         """Take a record in."""
         key = key_of(record)
         assert self._seen.setdefault((type(record), key, record.revision), record) == record
@@ -134,16 +147,20 @@ class Revisions:
 
     def rows(self) -> Rows:
         """Return the newest of each kind."""
-        return Rows(*(self._newest[kind] for kind in (Bar, Coverage, Tally, Silence)))
+        return Rows(*self._newest.values())
 
 
 def plain_fold(log: list[Record], settings: Settings) -> Rows:
     parameters = WindowParameters(settings.lateness_ms, settings.correction_ms, settings.behind_ms)
-    state = PartitionState()
-    fold(state, batch(log, 0), parameters)
-    taken = take(state, parameters)
+    rules = rules_in_force(settings.rules_file)
+    state, engine, market = PartitionState(), Engine(rules, parameters), Market(rules, 1)
+    fold(state, batch(log, 0), parameters, engine)
+    taken = take(state, parameters, engine)
+    market.take_pulses(taken.pulses, len(taken.pulses))
+    bars = [Bar(**fields) for fields in taken.bars]
+    anomalies = [*taken.found, *market.take().anomalies]
     found = Revisions()
-    for record in (*(Bar(**fields) for fields in taken.bars), *taken.coverage, *taken.tallies, *taken.silences):
+    for record in (*bars, *taken.coverage, *taken.tallies, *taken.silences, *anomalies):
         found.add(record)
     return found.rows()
 
@@ -224,7 +241,7 @@ class Rig:
     def worker_lag(self) -> int:
         if self.failure is not None:
             raise self.failure
-        return sum(group_lag(self.settings, "worker", [EVENTS]).values())
+        return sum(worker_lag(self.settings).values())
 
     def wait_for_worker(self, timeout_s: float = 120.0) -> None:
         self._wait(self.worker_lag, timeout_s)
@@ -261,9 +278,10 @@ class Rig:
     def published_rows(self) -> Rows:
         """Return the newest revisions on the topics, and check that no revision was published with two contents."""
         found = Revisions()
-        for topic in (BARS, COVERAGE):
+        for topic in (BARS, COVERAGE, ANOMALIES):
             for record in self.records(topic):
-                found.add(record)
+                if not isinstance(record, MarketDelay):
+                    found.add(record)
         return found.rows()
 
     def dead_letters(self) -> list[DeadLetter]:

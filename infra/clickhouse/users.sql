@@ -46,6 +46,7 @@ GRANT
     INSERT ON liquidations_data.silences_in,
     INSERT ON liquidations_data.anomalies_in,
     INSERT ON liquidations_data.cascades_in,
+    INSERT ON liquidations_data.market_delays_in,
     INSERT ON liquidations_data.dead_letters_in
 TO liquidations_write
 

@@ -71,15 +71,15 @@ def users(settings: Settings) -> None:
 @click.pass_obj
 def status(settings: Settings, as_json: bool) -> None:
     """Show how far worker and sink are behind: records of each topic that they have not committed."""
-    from pipeline.topics import EVENTS, SINK_TOPICS
-    from pipeline.warehouse.lag import group_lag
+    from pipeline.topics import SINK_TOPICS
+    from pipeline.warehouse.lag import group_lag, worker_lag
 
+    sink = group_lag(settings, "sink", SINK_TOPICS)
     behind = {
-        group: {
-            name: sum(lag for (topic, _), lag in group_lag(settings, group, topics).items() if topic == name)
-            for name in [topic.name for topic in topics]
-        }
-        for group, topics in {"worker": [EVENTS], "sink": list(SINK_TOPICS)}.items()
+        "worker": worker_lag(settings),
+        "sink": {
+            topic.name: sum(lag for (name, _), lag in sink.items() if name == topic.name) for topic in SINK_TOPICS
+        },
     }
     if as_json:
         click.echo(json.dumps(behind))

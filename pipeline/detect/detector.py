@@ -9,7 +9,7 @@ from pipeline.detect.candle_history import CandleHistory
 from pipeline.detect.coverage_history import CoverageHistory, FeedKey
 from pipeline.detect.finding import Findings
 from pipeline.detect.rules import Rules
-from pipeline.records import Found, Silence
+from pipeline.records import Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import WindowParameters
 
@@ -36,7 +36,10 @@ class AssetFeeds:
 
 @dataclass(slots=True)
 class Facts:
-    """What all detectors share; `watermark` (ms) is that of the tick. `outputs` takes records other than anomalies."""
+    """What all detectors share; `watermark` (ms) is that of the tick. `outputs` takes records other than anomalies.
+
+    `pulses` takes what rules of the whole market read; `partition` is that of the log.
+    """
 
     rules: Rules
     parameters: WindowParameters
@@ -46,6 +49,8 @@ class Facts:
     watermark: int = 0
     feeds: dict[str, AssetFeeds] = field(default_factory=dict)
     outputs: list[Found] = field(default_factory=list)
+    pulses: list[Pulse] = field(default_factory=list)
+    partition: int = 0
 
 
 class Detector:

@@ -34,9 +34,10 @@ from pipeline.detect.candle_history import REFERENCE_MINUTES, CandleHistory
 from pipeline.detect.coverage_history import CoverageHistory
 from pipeline.detect.detector import AssetFeeds, Detector, Facts
 from pipeline.detect.detectors import DETECTORS
+from pipeline.detect.detectors.pulses import PulsesDetector
 from pipeline.detect.finding import Findings
 from pipeline.detect.rules import Rules
-from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Silence
+from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 from pipeline.windows.state import PartitionState
@@ -53,7 +54,7 @@ _BY_TIME: Callable[[LiquidationRow], Any] = itemgetter(8, 0)
 class Engine:
     """All rules over one partition."""
 
-    def __init__(self, rules: Rules, parameters: WindowParameters) -> None:
+    def __init__(self, rules: Rules, parameters: WindowParameters, partition: int = 0) -> None:
         self._rules = rules
         self._hash = rules.hash
         self.facts = Facts(
@@ -63,9 +64,12 @@ class Engine:
             CoverageHistory(parameters, 4 * rules.surge.period + 2),
             CandleHistory(_kept_ms(rules, parameters)),
         )
+        self.facts.partition = partition
         self.detectors: list[Detector] = [
             build(self.facts) for name, build in DETECTORS.items() if getattr(rules, name).enabled
         ]
+        if rules.has_market_rules:
+            self.detectors.append(PulsesDetector(self.facts))
         self.accepted: list[LiquidationRow] = []
         self.candles: list[CandleRow] = []
         self._pending_written: set[bytes] = set()
@@ -100,11 +104,12 @@ class Engine:
         for detector in detectors:
             detector.judge()
 
-    def take(self, offset: int) -> tuple[list[Found], list[Cell]]:
+    def take(self, offset: int) -> tuple[list[Found], list[Pulse], list[Cell]]:
         """Return the records to publish and the cells that changed since the last call."""
         records: list[Found]
         anomalies, findings = self.facts.findings.take()
         records, self.facts.outputs = [*anomalies, *self.facts.outputs], []
+        pulses, self.facts.pulses = self.facts.pulses, []
         cells: list[Cell] = [(key, None) for key in self._dropped]
         self._dropped = []
         cells.append((_HEAD, orjson.dumps([_VERSION, self._hash, offset])))
@@ -119,7 +124,7 @@ class Engine:
         cells += _under("finding", findings)
         for detector in self.detectors:
             cells += _under(detector.name, detector.cells())
-        return records, cells
+        return records, pulses, cells
 
     def restore(self, cells: Mapping[bytes, bytes], state: PartitionState) -> None:
         """Go on from the newest value of each key of a checkpoint, of which `state` was restored.

@@ -167,6 +167,11 @@ class Rules(_Table):
     silent_channel: SilentChannelRule = SilentChannelRule()
 
     @property
+    def has_market_rules(self) -> bool:
+        """Tell whether any rule looks at the whole market."""
+        return self.rolling_threshold.enabled and "market" in self.rolling_threshold.scopes
+
+    @property
     def hash(self) -> str:
         """Return 16 hexadecimal digits that change when any parameter does, and not with the way it is written."""
         text = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)

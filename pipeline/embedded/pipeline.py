@@ -28,10 +28,9 @@ from pipeline.ingest.topic_admin import create_topics, delete_topics
 from pipeline.kafka_client import KafkaUnavailableError
 from pipeline.records import Frame
 from pipeline.settings import Settings
-from pipeline.topics import EVENTS
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.databases import Databases
-from pipeline.warehouse.lag import group_lag, sink_lag
+from pipeline.warehouse.lag import sink_lag, worker_lag
 from pipeline.warehouse.migrate import migrate, status
 
 EMBEDDED_PARTITIONS = 2
@@ -122,7 +121,7 @@ def run_pipeline(
         replayed = source(run, publisher, lambda counts: look.sometimes("publishing", counts))
         # However quick it was: whoever watches has seen how far the market went.
         progress(Snapshot("publishing", replayed))
-        look.until("folding", replayed, lambda: sum(group_lag(run, "worker", [EVENTS]).values()))
+        look.until("folding", replayed, lambda: sum(worker_lag(run).values()))
         look.until("storing", replayed, lambda: sink_lag(run))
         totals = read_totals(run, codec, replayed.frames, replayed.without_events)
         progress(Snapshot("done", replayed, 0, 0))

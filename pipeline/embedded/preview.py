@@ -1,7 +1,7 @@
 """`liquidations rules preview`: what other rules would have found in what is recorded.
 
 The engine of the worker is run over the events log as the tables tell it (`pipeline.warehouse.recorded_log`), in one
-piece and not by partitions, which changes nothing for rules of single assets. What it finds goes into a database of its
+piece and not by partitions, which changes nothing in what is found. What it finds goes into a database of its
 own, in which the same views are as ever.
 """
 
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pipeline.codec import Codec
 from pipeline.detect.detectors import DETECTORS
 from pipeline.detect.engine import Engine
+from pipeline.detect.market.market import Market
 from pipeline.detect.rules import Rules
 from pipeline.errors import OperationError
 from pipeline.records import Anomaly, Found, Heartbeat, Liquidation, Subscription
@@ -179,11 +180,15 @@ class _Folded:
 def _fold(log: Iterable[LogSlice], rules: Rules, parameters: WindowParameters) -> Iterator[_Folded]:
     """Yield, slice by slice, the time reached, what is new or changed, and how many events were read."""
     state, engine, offset = PartitionState(), Engine(rules, parameters), 0
+    market = Market(rules, partitions=1)
     for part in log:
         offset += len(part.records)
         batch = _batch(part.records, offset - 1)
         fold(state, batch, parameters, engine)
-        yield _Folded(part.end_ms, take(state, parameters, engine).found, len(batch.liquidations))
+        taken = take(state, parameters, engine)
+        market.take_pulses(taken.pulses, offset)
+        found = [*taken.found, *market.take().anomalies]
+        yield _Folded(part.end_ms, found, len(batch.liquidations))
 
 
 def _batch(records: Sequence[LogRecord], last_offset: int) -> Batch:

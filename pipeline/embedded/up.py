@@ -34,10 +34,9 @@ from pipeline.embedded.supervision import Supervised
 from pipeline.ingest.topic_admin import create_topics
 from pipeline.kafka_client import KafkaUnavailableError
 from pipeline.settings import Settings, read_settings
-from pipeline.topics import EVENTS
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.databases import USUAL
-from pipeline.warehouse.lag import group_lag, sink_lag
+from pipeline.warehouse.lag import sink_lag, worker_lag
 from pipeline.warehouse.migrate import migrate
 
 _COMMIT_INTERVAL_MS = 500
@@ -198,7 +197,7 @@ class _Watch:
             " WHERE start = (SELECT max(start) FROM liquidations.coverage WHERE start > now() - INTERVAL 10 MINUTE)",
         )
         try:
-            lags = f"worker {sum(group_lag(self._run, 'worker', [EVENTS]).values()):,}, sink {sink_lag(self._run):,}"
+            lags = f"worker {sum(worker_lag(self._run).values()):,}, sink {sink_lag(self._run):,}"
         except KafkaUnavailableError:
             lags = "worker ?, sink ?"
         down = "".join(f"; {part.name} is being started again" for part in self._parts if not part.is_up)
@@ -235,7 +234,7 @@ def _drain(run: Settings, sink: SinkThread) -> None:
     while time.monotonic() < deadline:
         _check(sink)
         try:
-            if sum(group_lag(run, "worker", [EVENTS]).values()) == 0 and sink_lag(run) == 0:
+            if sum(worker_lag(run).values()) == 0 and sink_lag(run) == 0:
                 return
         except KafkaUnavailableError:
             pass

@@ -24,11 +24,12 @@ TABLES: Mapping[str, str] = {
     "silence": "silences",
     "anomaly": "anomalies",
     "cascade": "cascades",
+    "market_delay": "market_delays",
     "dead_letter": "dead_letters",
 }
 # Records that no table is for.
-WITHOUT_TABLE = frozenset({"frame"})
-REVISED = frozenset({"candle", "bar", "coverage", "tally", "anomaly", "cascade"})
+WITHOUT_TABLE = frozenset({"frame", "pulse"})
+REVISED = frozenset({"candle", "bar", "coverage", "tally", "anomaly", "cascade", "market_delay"})
 # Records that are written into every partition of their topic: those of the first one are enough.
 IN_EVERY_PARTITION = frozenset({"heartbeat"})
 

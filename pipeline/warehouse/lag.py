@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pipeline.kafka_client import KafkaUnavailableError, consumer_config
 from pipeline.settings import Settings
-from pipeline.topics import SINK_TOPICS, Topic, topic_name
+from pipeline.topics import EVENTS, PULSES, SINK_TOPICS, Topic, topic_name
 from pipeline.warehouse.grouping import offset_of, place_of
 
 _TIMEOUT_S = 10.0
@@ -54,6 +54,15 @@ def group_lag(settings: Settings, group: str, topics: Iterable[Topic]) -> dict[t
     return behind
 
 
+def worker_lag(settings: Settings) -> dict[str, int]:
+    """Return, by topic, how many records the worker has not committed: offsets of events, then records of pulses.
+
+    When there are none, everything that the events led to is published. Raises as `group_lag`.
+    """
+    events = sum(group_lag(settings, "worker", [EVENTS]).values())
+    return {EVENTS.name: events, PULSES.name: _unread(settings, "worker", PULSES)}
+
+
 def sink_lag(settings: Settings) -> int:
     """Return how many offsets of the topics that it copies the sink has not committed: 0 when all rows are in."""
     return sum(group_lag(settings, "sink", SINK_TOPICS).values())
@@ -68,6 +77,36 @@ def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Top
             if error.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_S)
+
+
+def _unread(settings: Settings, group: str, topic: Topic) -> int:
+    """Return how many committed records of `topic`, which has one partition, `group` has not committed.
+
+    They are counted, for transactions leave markers among them that have offsets, too.
+    """
+    place = TopicPartition(topic_name(topic, settings.topic_prefix), 0)
+    consumer = Consumer({**consumer_config(settings, "lag", group), "fetch.wait.max.ms": 10})
+    try:
+        (done,) = _committed(consumer, [place])
+        first, _ = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        consumer.assign([TopicPartition(place.topic, 0, max(first, done.offset))])
+        deadline = time.monotonic() + _TIMEOUT_S
+        found = 0
+        while True:
+            message = consumer.poll(max(0.0, deadline - time.monotonic()))
+            if message is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - a public constant of the client
+            error = message.error()
+            if error is None:
+                found += 1
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - as above
+                return found
+            else:
+                raise KafkaException(error)
+    except KafkaException as error:
+        raise KafkaUnavailableError(f"cannot read {place.topic}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
 
 
 def _spans(consumer: Consumer, partitions: Iterable[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:

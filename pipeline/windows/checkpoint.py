@@ -26,7 +26,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import OperationError
-from pipeline.records import Coverage, Found, Silence, Tally
+from pipeline.records import Coverage, Found, Pulse, Silence, Tally
 from pipeline.windows.channels import Channel, LastData, Listening, Slot
 from pipeline.windows.fold import Cell, Observer
 from pipeline.windows.parameters import WindowParameters
@@ -55,7 +55,8 @@ class CheckpointError(OperationError):
 class Checkpoint:
     """What leaves the fold at one moment: rows to publish, and the state records that make them final.
 
-    `bars` are the fields of `Bar` records, as they go into the encoder; `found` is what the fold's observer says.
+    `bars` are the fields of `Bar` records, as they go into the encoder; `found` and `pulses` are what
+    the fold's observer says.
     """
 
     bars: list[dict[str, object]]
@@ -63,6 +64,7 @@ class Checkpoint:
     silences: list[Silence]
     tallies: list[Tally]
     found: list[Found]
+    pulses: list[Pulse]
     cells: list[Cell]
     offset: int
 
@@ -70,7 +72,7 @@ class Checkpoint:
 def take(state: PartitionState, parameters: WindowParameters, observer: Observer | None = None) -> Checkpoint:
     """Return everything that changed since the last call, and mark it as taken."""
     bars = [bar.fields() for bar in state.changed_bars]
-    found, observed = ([], []) if observer is None else observer.take(state.offset)
+    found, pulses, observed = ([], [], []) if observer is None else observer.take(state.offset)
     cells: list[Cell] = [
         *observed,
         *_bar_cells(state),
@@ -87,7 +89,7 @@ def take(state: PartitionState, parameters: WindowParameters, observer: Observer
     coverage, state.settled_coverage = state.settled_coverage, []
     silences, state.settled_silences = state.settled_silences, []
     tallies, state.settled_tallies = state.settled_tallies, []
-    return Checkpoint(bars, coverage, silences, tallies, found, cells, state.offset)
+    return Checkpoint(bars, coverage, silences, tallies, found, pulses, cells, state.offset)
 
 
 def restore(cells: Mapping[bytes, bytes], parameters: WindowParameters) -> PartitionState:

@@ -22,6 +22,7 @@ from pipeline.records import (
     Found,
     Heartbeat,
     Liquidation,
+    Pulse,
     Silence,
     Subscription,
 )
@@ -106,8 +107,8 @@ class Observer(Protocol):
     def tick(self, state: PartitionState) -> None:
         """Judge: the watermark has come into another second."""
 
-    def take(self, offset: int) -> tuple[list[Found], list[Cell]]:
-        """Return the records to publish and the cells of the state that changed since the last call.
+    def take(self, offset: int) -> tuple[list[Found], list[Pulse], list[Cell]]:
+        """Return the findings and pulses to publish, and the cells of the state that changed since the last call.
 
         `offset` is that of the last record folded.
         """

@@ -21,11 +21,13 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from pipeline.codec import Codec
+from pipeline.detect.rules import Rules
 from pipeline.settings import Settings
-from pipeline.topics import EVENTS, WORKER_STATE, topic_name
+from pipeline.topics import EVENTS, MARKET_STATE, PULSES, WORKER_STATE, topic_name
 from pipeline.worker.committing import Committing
 from pipeline.worker.decode import Decoder
 from pipeline.worker.events_fold import EventsFold
+from pipeline.worker.market_fold import MarketFold
 from pipeline.worker.owned_partition import FencedError, Observe, OwnedPartition, Place
 from pipeline.worker.parameters import window_parameters
 from pipeline.worker.partition_fold import PartitionFold
@@ -72,7 +74,10 @@ class Worker:
     def __init__(self, settings: Settings, codec: Codec, observe: Observe, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
-        sources = [_events_source(settings, codec, observe)]
+        rules = rules_in_force(settings.rules_file)
+        sources = [_events_source(settings, codec, rules, observe)]
+        if rules.has_market_rules:
+            sources.append(_pulses_source(settings, codec, rules, observe))
         self._sources = {source.topic: source for source in sources}
         self._executor = ThreadPoolExecutor(_COMMIT_THREADS, thread_name_prefix="commit")
         self._assigned: set[TP] = set()
@@ -213,11 +218,10 @@ class Worker:
             held.cancel()
 
 
-def _events_source(settings: Settings, codec: Codec, observe: Observe) -> Source:
+def _events_source(settings: Settings, codec: Codec, rules: Rules, observe: Observe) -> Source:
     parameters = window_parameters(settings)
     topic = topic_name(EVENTS, settings.topic_prefix)
     decoder = Decoder(codec, topic)
-    rules = rules_in_force(settings.rules_file)
     return Source(
         agent="bars",
         topic=topic,
@@ -226,6 +230,21 @@ def _events_source(settings: Settings, codec: Codec, observe: Observe) -> Source
         cells=topic_name(WORKER_STATE, settings.topic_prefix),
         fold=lambda partition: EventsFold(partition, settings, codec, decoder, parameters, rules, observe),
         observe=observe,
+    )
+
+
+def _pulses_source(settings: Settings, codec: Codec, rules: Rules, observe: Observe) -> Source:
+    def observe_market(step: str) -> None:
+        observe(f"market {step}")
+
+    return Source(
+        agent="market",
+        topic=topic_name(PULSES, settings.topic_prefix),
+        partitions=1,
+        owner="market",
+        cells=topic_name(MARKET_STATE, settings.topic_prefix),
+        fold=lambda _partition: MarketFold(settings, codec, rules, observe_market),
+        observe=observe_market,
     )
 
 

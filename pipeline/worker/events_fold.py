@@ -9,7 +9,7 @@ from pipeline.detect.engine import Engine
 from pipeline.detect.rules import Rules
 from pipeline.records import Anomaly, Coverage, DeadLetter, Silence, Tally
 from pipeline.settings import Settings
-from pipeline.topics import ANOMALIES, BARS, COVERAGE, DEAD_LETTERS, topic_name
+from pipeline.topics import ANOMALIES, BARS, COVERAGE, DEAD_LETTERS, PULSES, topic_name
 from pipeline.windows.checkpoint import Checkpoint, restore, take
 from pipeline.windows.fold import fold
 from pipeline.windows.parameters import WindowParameters
@@ -19,7 +19,7 @@ from pipeline.worker.partition_fold import LogRecord, Output, Taken
 
 
 class EventsFold:
-    """Bars, coverage, silences, tallies, findings and dead letters of one partition."""
+    """Bars, coverage, silences, tallies, findings, pulses and dead letters of one partition."""
 
     def __init__(
         self,
@@ -37,10 +37,11 @@ class EventsFold:
         self._parameters = parameters
         self._observe = observe
         self._state = PartitionState()
-        self._engine = Engine(rules, parameters)
+        self._engine = Engine(rules, parameters, partition)
         self._letters: list[DeadLetter] = []
         prefix = settings.topic_prefix
         self._bars, self._coverage = topic_name(BARS, prefix), topic_name(COVERAGE, prefix)
+        self._pulses = topic_name(PULSES, prefix)
         self._anomalies, self._dead_letters = topic_name(ANOMALIES, prefix), topic_name(DEAD_LETTERS, prefix)
 
     def restore(self, cells: Mapping[bytes, bytes]) -> Mapping[str, object]:
@@ -95,5 +96,7 @@ class EventsFold:
             is_of_channel = isinstance(found, Anomaly) and found.scope == "channel"
             if partition == 0 or not is_of_channel:
                 yield Output(self._anomalies, partition, found.asset.encode(), self._codec.encode(found))
+        for pulse in checkpoint.pulses:
+            yield Output(self._pulses, 0, b"%d" % partition, self._codec.encode(pulse))
         for letter in letters:
             yield Output(self._dead_letters, 0, letter.stage.encode(), self._codec.encode(letter))

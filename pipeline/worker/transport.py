@@ -38,8 +38,21 @@ class Batch:
         self.value: Records = records
 
 
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that fetches, reading what is committed only."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> Any:  # noqa: ANN401 - aiokafka has no types
+        consumer = super()._create_worker_consumer(transport)
+        # Faust reads so only together with transactions of its own.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        return consumer
+
+
 class Consumer(driver.Consumer):
     """The aiokafka consumer, with one message per partition and fetch."""
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[Any] | None, timeout: float) -> dict[Any, list[Batch]]:  # noqa: ASYNC109
         fetched = cast("Mapping[Any, Records]", await super()._getmany(active_partitions, timeout))

@@ -15,6 +15,7 @@ from unit.warehouse.rows import DAY, MINUTE, anomaly, store
 
 from pipeline.cli import commands
 from pipeline.codec import Codec
+from pipeline.detect.market.market import Market
 from pipeline.detect.rules import Rules, read_rules
 from pipeline.embedded.preview import Asked, PreviewError, Recorded, look_back_ms, run_preview, scratch_name
 from pipeline.warehouse.client import WarehouseError, connect
@@ -88,7 +89,12 @@ def databases(client):
 @pytest.fixture(scope="module")
 def live():
     """What a worker with these rules finds in the log as it was."""
-    return list(run(LOG, parameters=PARAMETERS, rules=RULES)[0].latest().anomalies.values())
+    published, _ = run(LOG, parameters=PARAMETERS, rules=RULES)
+    market = Market(RULES, partitions=1)
+    market.take_pulses(published.pulses, len(published.pulses))
+    found = [*published.latest().anomalies.values(), *market.take().anomalies]
+    assert {one.scope for one in found} >= {"asset", "market"}
+    return found
 
 
 def test_what_a_worker_would_have_found_is_found(client, live):
@@ -136,11 +142,10 @@ def test_only_what_began_in_the_span_counts_and_history_is_read_before(client, l
 
 def test_the_largest_of_each_kind_are_told_with_the_largest_first(client, live):
     found = preview(client).largest
-    kinds = {one.kind for one in live}
-    assert {one.kind for one in found} == kinds
-    for kind in kinds:
-        values = sorted((one.value for one in live if one.kind == kind), reverse=True)
-        assert [one.value for one in found if one.kind == kind] == values[:10]
+    for kind, scope in {(one.kind, one.scope) for one in live}:
+        values = [one.value for one in live if (one.kind, one.scope) == (kind, scope)]
+        said = [one.value for one in found if (one.kind, one.scope) == (kind, scope)]
+        assert said == sorted(values, reverse=True)[:10]
     assert found[0].started.replace(tzinfo=UTC).timestamp() * 1_000 in {one.started for one in live}
 
 
@@ -202,7 +207,9 @@ def test_the_command(folder, tmp_path, live):
     words = ["rules", "preview", "--rules", str(file), "--data", str(folder), "--to", "2024-12-05T03:00"]
     asked = CliRunner().invoke(commands, [*words, "--json"], catch_exceptions=False)
     document = json.loads(asked.stdout)
-    wanted = [one for one in live if one.started < DAY + 3 * HOUR]
+    wanted = [
+        one for one in live if (one.kind, one.scope) == ("rolling_threshold", "asset") and one.started < DAY + 3 * HOUR
+    ]
     said = document["rules"]["rolling_threshold asset"]
     assert document["rules_hash"] == RULES.hash
     assert document["to"] == datetime(2024, 12, 5, 3, tzinfo=UTC).isoformat()

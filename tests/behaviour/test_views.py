@@ -25,6 +25,7 @@ from unit.warehouse.rows import (
     heartbeat,
     liquidation,
     live,
+    market_delay,
     metric,
     silence,
     store,
@@ -79,6 +80,8 @@ COLUMNS = {
     "tallies": "exchange asset start events duplicates late too_late",
     "assets": "asset start long_usd short_usd long_count short_count largest_usd late_count exchanges symbols closed"
     " coverage",
+    "market_1s": "start long_usd short_usd long_count short_count largest_usd exchanges assets",
+    "market_delay": "start newest watermark delay_ms most_delay_ms held_by waiting",
     "market": "start long_usd short_usd long_count short_count largest_usd late_count exchanges symbols assets closed"
     " coverage",
 }
@@ -173,6 +176,7 @@ def test_a_repeated_insert_changes_no_view(client, codec):
         silence(),
         anomaly(),
         cascade(),
+        market_delay(),
     ]
     store(client, codec, records)
     before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in COLUMNS}
@@ -701,3 +705,38 @@ def test_regimes_are_by_the_assets_own_quantiles_of_the_days_before(client, code
         "large_positions",
         "retail_washout",
     }
+
+
+def test_the_delay_of_the_market_is_that_of_the_last_word_in_the_minute(client, codec):
+    store(client, codec, [market_delay(revision=2, watermark=DAY + 4_900), market_delay(revision=1)])
+    store(client, codec, [market_delay(DAY + MINUTE, watermark=None, most_ms=0)])
+
+    said, unheard = select(client, "SELECT * FROM liquidations.market_delay ORDER BY start")
+
+    assert (said["delay_ms"], said["most_delay_ms"], said["held_by"], said["waiting"]) == (100, 2_500, 3, 7)
+    assert (unheard["watermark"], unheard["delay_ms"]) == (None, None)
+
+
+def test_seconds_of_the_market_have_every_event_once(client, codec):
+    events = [
+        liquidation(1, event_time=DAY + 1_000, position="long"),
+        liquidation(2, event_time=DAY + 1_999, position="short", asset="ETH", exchange="bybit"),
+        liquidation(3, event_time=DAY + 2_000, position="long"),
+    ]
+    store(client, codec, [*events, events[0]])
+
+    first, second = select(client, "SELECT * FROM liquidations.market_1s WHERE start >= '2024-12-05' ORDER BY start")
+
+    assert (first["start"], second["start"]) == (at(DAY + 1_000), at(DAY + 2_000))
+    assert (first["long_count"], first["short_count"], first["exchanges"], first["assets"]) == (1, 1, 2, 2)
+    assert first["long_usd"] * 1e6 == events[0].notional_micros
+    assert first["short_usd"] * 1e6 == events[1].notional_micros
+
+
+def test_seconds_of_the_market_are_found_by_the_primary_key(client, codec):
+    store(client, codec, [liquidation(number, event_time=DAY + number) for number in range(100)])
+    plan = client.query(
+        "EXPLAIN indexes = 1 SELECT * FROM liquidations.market_1s WHERE start >= '2024-12-05' AND start < '2024-12-06'"
+    ).result_rows
+    _, _, key = " ".join(line for (line,) in plan).partition("PrimaryKey")
+    assert "toStartOfSecond(event_time) in" in key

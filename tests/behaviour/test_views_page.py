@@ -20,6 +20,7 @@ from unit.warehouse.rows import (
     heartbeat,
     liquidation,
     live,
+    market_delay,
     metric,
     silence,
     store,
@@ -54,6 +55,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         liquidation(1, source=live("tokyo")),
         silence(),
         anomaly(contributors=[liquidation(1).event_id]),
+        market_delay(),
         subscription(),
     ]
     store(client, Codec(), records)

@@ -7,8 +7,8 @@ from confluent_kafka import Producer
 from fault_rig import Rig, log_with_a_silence, market_log, plain_fold
 
 from pipeline.kafka_client import producer_config
-from pipeline.records import Coverage
-from pipeline.topics import EVENTS, topic_name
+from pipeline.records import Coverage, Heartbeat, MarketDelay, Pulse
+from pipeline.topics import COVERAGE, EVENTS, PULSES, topic_name
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -35,6 +35,50 @@ def test_three_workers_are_as_good_as_one(rig):
         rig.start("worker")
     rig.publish(LOG).join(60)
     rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(LOG, rig.settings)
+
+
+def test_the_market_is_watched_across_partitions(rig):
+    for _ in range(2):
+        rig.start("worker")
+    rig.publish(LOG).join(60)
+    rig.wait_for_worker()
+    rows = rig.published_rows()
+    expected = plain_fold(LOG, rig.settings)
+    assert rows.anomalies == expected.anomalies
+    market = sorted((row for row in rows.anomalies.values() if row.scope == "market"), key=lambda row: row.started)
+    assert [row.level for row in market] == list(range(len(market)))
+    assert len(market) > 2
+    delays = [record for record in rig.records(COVERAGE) if isinstance(record, MarketDelay)]
+    last = max(delays, key=lambda delay: (delay.start, delay.revision))
+    assert last.newest == last.watermark == max(record.time for record in LOG if isinstance(record, Heartbeat))
+    assert last.waiting == 0
+
+
+def test_what_is_no_pulse_goes_to_the_dead_letters_and_a_hole_is_told(rig):
+    rig.publish(LOG).join(60)
+    first = rig.start("worker")
+    rig.wait_for_worker()
+    first.terminate()
+    assert first.wait(30) == 0
+    topic = topic_name(PULSES, rig.settings.topic_prefix)
+    end = max(record.time for record in LOG if isinstance(record, Heartbeat))
+    bad = {
+        "wrong_record_type": rig.codec.encode(Coverage("binance", "forceOrder", 0, 1, 1, 1)),
+        "wrong_partition": rig.codec.encode(Pulse(7, 0, end, 0, False, [], None)),
+        "truncated_record": rig.codec.encode(Pulse(0, 0, end, 0, False, [], None))[:-1],
+    }
+    producer = Producer(producer_config(rig.settings, "vandal"))
+    for value in bad.values():
+        producer.produce(topic, value=value, partition=0)
+    for partition in range(3):
+        hole = Pulse(partition, end + 1_000, end + 2_000, 0, False, [], None)
+        producer.produce(topic, value=rig.codec.encode(hole), partition=0)
+    assert producer.flush(30) == 0
+    second = rig.start("worker")
+    rig.wait_for_worker()
+    assert {letter.reason: letter.payload for letter in rig.dead_letters()} == bad
+    assert "records_deleted_unread" in second.rig_log.read_text()
     assert rig.published_rows() == plain_fold(LOG, rig.settings)
 
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from conftest import wait_until
 from fault_rig import Rig, as_stored, market_log, plain_fold
 
-from pipeline.topics import EVENTS, topic_name
+from pipeline.topics import EVENTS, PULSES, Topic, topic_name
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
 
@@ -28,6 +28,7 @@ WORKER_STEPS = (
     "committed",
     "acknowledged",
 )
+MARKET_STEPS = tuple(f"market {step}" for step in WORKER_STEPS)
 
 
 @pytest.fixture
@@ -45,6 +46,12 @@ def rig_on(tmp_path, topic_prefix):
 
 def has_begun(rig: Rig) -> bool:
     return next(iter(rig.published_rows().bars), None) is not None
+
+
+def claimed(worker, topic: Topic) -> int:
+    """Return how often a worker says that it has claimed a partition of `topic`."""
+    lines = worker.rig_log.read_text().splitlines()
+    return sum("partition_claimed" in line and f"{topic.name} " in line for line in lines)
 
 
 def test_twenty_kills_of_three_workers_and_a_sink(kafka, rig_on):
@@ -97,6 +104,42 @@ def test_a_stop_between_every_two_steps_of_a_batch(kafka, rig_on):
     assert rig.published_rows() == plain_fold(log, rig.settings)
 
 
+def test_a_stop_between_every_two_steps_of_the_market(kafka, rig_on):
+    rig = rig_on(kafka, partitions=2)
+    log = market_log(seed=19, seconds=600, events_per_second=20)
+    share = len(log) // len(MARKET_STEPS)
+    for number, step in enumerate(MARKET_STEPS):
+        rig.publish(log[number * share : (number + 1) * share]).join(60)
+        worker = rig.start("worker", step, 1)
+        assert worker.wait(90) == -signal.SIGKILL, worker.rig_log.read_text()
+    rig.publish(log[len(MARKET_STEPS) * share :]).join(60)
+    rig.start("worker")
+    rig.wait_for_worker()
+    rows = rig.published_rows()
+    assert rows == plain_fold(log, rig.settings)
+    assert sum(row.scope == "market" for row in rows.anomalies.values()) > 5
+
+
+def test_whoever_holds_the_pulses_is_killed_again_and_again(kafka, rig_on):
+    rig = rig_on(kafka, partitions=3)
+    log = market_log(seed=20, seconds=900, events_per_second=20)
+    workers = [rig.start("worker") for _ in range(2)]
+    publishing = rig.publish(log, over_s=40)
+    for _ in range(5):
+        # Whoever has claimed the pulses and is alive has them, or had them: then it is killed for nothing.
+        wait_until(lambda: any(claimed(worker, PULSES) for worker in workers), timeout_s=60, poll_s=0.3)
+        number = next(number for number, worker in enumerate(workers) if claimed(worker, PULSES))
+        workers[number].kill()
+        workers[number].wait()
+        workers[number] = rig.start("worker")
+    publishing.join(120)
+    rig.wait_for_worker()
+    rows = rig.published_rows()
+    assert rows == plain_fold(log, rig.settings)
+    assert sum(row.scope == "market" for row in rows.anomalies.values()) > 5
+    assert not rig.dead_letters()
+
+
 def test_a_broker_that_stalls_and_then_a_kill(own_kafka, rig_on):
     broker: KafkaBroker = own_kafka()
     rig = rig_on(broker.bootstrap_servers, partitions=2)
@@ -142,7 +185,7 @@ def test_a_frozen_worker_wakes_up_and_then_the_new_owner_dies(kafka, rig_on):
     before = rig.worker_lag()
     owner = rig.start("worker")
     # The new owner has both partitions once it commits what the frozen one had not.
-    wait_until(lambda: owner.rig_log.read_text().count("partition_claimed") == 2, timeout_s=60, poll_s=0.3)
+    wait_until(lambda: (claimed(owner, EVENTS), claimed(owner, PULSES)) == (2, 1), timeout_s=60, poll_s=0.3)
     wait_until(lambda: rig.worker_lag() < max(before, 500), timeout_s=60, poll_s=0.3)
     frozen.send_signal(signal.SIGCONT)
     time.sleep(2)

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.codec import HEADER_BYTES, RECORD_TYPES, Codec, container, file_ids, load_schemas
 from pipeline.locations import SCHEMAS
-from pipeline.records import RefusedError, Source
+from pipeline.records import PulseChannel, PulseSum, RefusedError, Source
 
 EXAMPLES = sorted(SCHEMAS.glob("examples/*/*.json"))
 CODEC = Codec()
@@ -21,10 +21,17 @@ def unhex(value):
     return [bytes.fromhex(one) for one in value] if isinstance(value, list) else bytes.fromhex(value)
 
 
+def plain(row: dict[str, object]) -> dict[str, object]:
+    return {key.removesuffix("_hex"): unhex(value) if key.endswith("_hex") else value for key, value in row.items()}
+
+
 def record_of(name: str, row: dict[str, object]):
-    values = {key.removesuffix("_hex"): unhex(value) if key.endswith("_hex") else value for key, value in row.items()}
+    values = plain(row)
     if "source" in values:
         values["source"] = Source(**values["source"])
+    for listed, part in (("sums", PulseSum), ("channels", PulseChannel)):
+        if values.get(listed):
+            values[listed] = [part(**plain(one)) for one in values[listed]]
     return RECORD_TYPES[name](**values)
 
 

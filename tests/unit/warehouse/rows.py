@@ -18,6 +18,7 @@ from pipeline.records import (
     DeadLetter,
     Heartbeat,
     Liquidation,
+    MarketDelay,
     MarketMetric,
     Record,
     Silence,
@@ -216,6 +217,19 @@ def cascade(begin: int = DAY, revision: int = 1, **changes: Any) -> Cascade:
         "revision": revision,
     }
     return Cascade(**fields | changes)
+
+
+def market_delay(start: int = DAY, revision: int = 1, **changes: Any) -> MarketDelay:
+    fields: dict[str, Any] = {
+        "start": start,
+        "newest": start + 5_000,
+        "watermark": start + 4_000,
+        "most_ms": 2_500,
+        "held_by": 3,
+        "waiting": 7,
+        "revision": revision,
+    }
+    return MarketDelay(**fields | changes)
 
 
 def live(collector: str, number: int = 0) -> Source:

@@ -29,7 +29,9 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from pipeline.codec import Codec
 from pipeline.warehouse import migrate
-from unit.warehouse.rows import anomaly, bar, cascade, coverage, dead_letter, liquidation, store, tally
+from unit.warehouse.rows import (
+    anomaly, bar, cascade, coverage, dead_letter, liquidation, market_delay, store, tally,
+)
 path, config, steps, definer = sys.argv[1:]
 client = clickhouse_connect.get_client(interface="chdb", path=path, chdb_options={"config-file": config})
 command = client.command
@@ -40,7 +42,7 @@ for step in json.loads(steps):
         if step == "migrate":
             told.append(len(migrate.migrate(client)))
         elif step == "store":
-            records = [liquidation(1), bar(), coverage(), tally(), anomaly(), cascade(), dead_letter()]
+            records = [liquidation(1), bar(), coverage(), tally(), anomaly(), cascade(), market_delay(), dead_letter()]
             told.append(len(store(client, Codec(), records)))
         else:
             told.append(client.query(step).result_rows)
@@ -135,7 +137,7 @@ def test_the_migrating_user_can_migrate_and_no_more(tmp_path):
 
 def test_the_reading_user_reads_views_and_nothing_else(data):
     views = ["events", "bars_1m", "bars_5m", "bars_1h", "bars_1d", "bars_filled", "assets", "market"]
-    views += ["coverage", "tallies", "anomalies", "cascades", "dead_letters"]
+    views += ["coverage", "tallies", "anomalies", "cascades", "dead_letters", "market_delay"]
     told = run(data, "liquidations_read", [f"SELECT count() FROM liquidations.{view}" for view in views])  # noqa: S608
     assert told == [[[1]]] * len(views)
 

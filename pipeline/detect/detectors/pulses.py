@@ -1,0 +1,128 @@
+"""Pulses: what a partition tells the rules of the whole market, at every tick.
+
+A pulse has the liquidations since the tick before, summed up by second, exchange and asset, and the watermark, so that
+whoever reads the pulses of all partitions knows from which of them nothing older can come. A tick without liquidations
+has a pulse as well: the rules of the market wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from pipeline.detect.detector import Detector, Facts
+from pipeline.detect.finding import Contributor
+from pipeline.records import COMPLETENESS_ORDER, Pulse, PulseChannel, PulseSum
+from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.windows.parameters import MINUTE_MS
+
+# About 300 kB, well below the broker's usual limit of one megabyte.
+_SUMS_PER_PULSE: Final = 4_000
+_SECOND_MS: Final = 1_000
+_RANKS: Final[dict[str, int]] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What comes together of one second and exchange; the largest event with its micro-dollars negative."""
+
+    long_micros: int = 0
+    short_micros: int = 0
+    long_count: int = 0
+    short_count: int = 0
+    newest: int = 0
+    rank: int = 0
+    largest: Contributor = (1, b"")
+
+    def record(self, second: int, exchange: str, asset: str) -> PulseSum:
+        return PulseSum(
+            second,
+            exchange,
+            asset,
+            self.long_micros,
+            self.short_micros,
+            self.long_count,
+            self.short_count,
+            self.newest,
+            COMPLETENESS_ORDER[self.rank],
+            -self.largest[0],
+            self.largest[1],
+        )
+
+
+class PulsesDetector(Detector):
+    """Finds nothing itself, and says what the rules of the whole market read."""
+
+    name = "pulses"
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._span_ms = facts.rules.rolling_threshold.span_s * 1_000
+        self._sums: list[PulseSum] = []
+        self._after = 0
+        self._told_minute = 0
+        self._changed = False
+
+    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
+        """Sum the liquidations up."""
+        sums: dict[tuple[int, str], _Sum] = {}
+        for event_id, exchange, _, _, _, position, _, micros, time, _, _, kind, _ in events:
+            second = time - time % _SECOND_MS
+            one = sums.get((second, exchange))
+            if one is None:
+                one = sums[second, exchange] = _Sum()
+            if position == "long":
+                one.long_micros += micros
+                one.long_count += 1
+            else:
+                one.short_micros += micros
+                one.short_count += 1
+            # They come in the order of their times.
+            one.newest = time
+            one.largest = min(one.largest, (-micros, event_id))
+            one.rank = max(one.rank, _RANKS[kind])
+        self._sums += [one.record(second, exchange, asset) for (second, exchange), one in sums.items()]
+
+    def judge(self) -> None:
+        """Say what has come together."""
+        watermark = self.facts.watermark
+        sums, self._sums = sorted(self._sums), []
+        parts = [sums[begin : begin + _SUMS_PER_PULSE] for begin in range(0, len(sums) or 1, _SUMS_PER_PULSE)]
+        channels = None
+        minute = watermark - watermark % MINUTE_MS
+        if minute > self._told_minute:
+            self._told_minute = minute
+            channels = self._channels(watermark)
+        for number, part in enumerate(parts):
+            self.facts.pulses.append(
+                Pulse(
+                    partition=self.facts.partition,
+                    after=self._after,
+                    watermark=watermark,
+                    part=number,
+                    follows=number + 1 < len(parts),
+                    sums=part,
+                    channels=channels if number == 0 else None,
+                )
+            )
+        self._after = watermark
+        self._changed = True
+
+    def cells(self) -> Iterable[Cell]:
+        """Yield the one cell: the watermark of the last pulse, and the minute in which channels were last told."""
+        if self._changed:
+            self._changed = False
+            yield b"last", orjson.dumps([self._after, self._told_minute])
+
+    def restore(self, cells: Mapping[str, bytes]) -> None:
+        """Take in the cell."""
+        if "last" in cells:
+            self._after, self._told_minute = orjson.loads(cells["last"])
+
+    def _channels(self, watermark: int) -> list[PulseChannel]:
+        feeds = sorted({channel for feeds in self.facts.feeds.values() for channel in feeds.channels})
+        share = self.facts.coverage.span_share
+        return [PulseChannel(feed[0], feed[1], share([feed], watermark - self._span_ms, watermark)) for feed in feeds]

@@ -1,0 +1,1 @@
+"""Rules of the whole market, over the pulses of all partitions of events. Pure."""
