@@ -15,18 +15,28 @@ number of its events.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
 
-from pipeline.detect.finding import MICROS, Contributor, note_largest
+from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, merge_largest, note_largest
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile
 from pipeline.records import COMPLETENESS_ORDER, Completeness, Position
+from pipeline.windows.fold import LiquidationRow
 
 SECOND_MS: Final = 1_000
 POSITIONS: Final[tuple[Position, Position]] = ("long", "short")
+_RANKS: Final[Mapping[str, int]] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
+_TIME: Final[Callable[[LiquidationRow], Any]] = itemgetter(8)
+# Which of two prices is nearer to where the forced flow drives the price, and which is further from it.
+_NEARER_AND_FURTHER: Final[Mapping[Position, tuple[Callable[..., float], Callable[..., float]]]] = {
+    "long": (min, max),
+    "short": (max, min),
+}
 # Ended cascades that late events can still correct; more in ten minutes are not told apart by anybody.
 _MOST_ENDED: Final = 8
 _KEPT_MS: Final = 600_000
@@ -86,28 +96,42 @@ class Second:
     first_on: dict[str, int] = field(default_factory=dict)
     largest: list[Contributor] = field(default_factory=list)
 
-    def add(self, time: int, event_id: bytes, exchange: str, micros: int, price: float, completeness: int) -> None:
-        """Take in one liquidation of this second at `time` (ms)."""
-        is_long = self.position == "long"
-        if time <= self.first:
-            # Of two at the same time the price furthest from where the flow drives it is the first.
-            if time < self.first or (price > self.price_first) == is_long:
-                self.price_first = price
-            self.first = time
-        elif time > self.last:
-            self.last = time
-        if (price < self.price_extreme) == is_long:
-            self.price_extreme = price
-        if completeness:
-            self.partial_count += 1
-            if completeness != self.completeness:
-                self.completeness = max(self.completeness, completeness)
-        self.micros += micros
-        self.count += 1
-        first = self.first_on.get(exchange)
-        if first is None or time < first:
-            self.first_on[exchange] = time
-        note_largest(self.largest, (-micros, event_id))
+    def merge(self, other: Second) -> None:
+        """Take in more liquidations of this second and position."""
+        nearer, further = _NEARER_AND_FURTHER[self.position]
+        if other.first == self.first:
+            self.price_first = further(self.price_first, other.price_first)
+        elif other.first < self.first:
+            self.first, self.price_first = other.first, other.price_first
+        self.last = max(self.last, other.last)
+        self.price_extreme = nearer(self.price_extreme, other.price_extreme)
+        self.completeness = max(self.completeness, other.completeness)
+        self.micros += other.micros
+        self.count += other.count
+        self.partial_count += other.partial_count
+        _note_first(self.first_on, other.first_on)
+        self.largest = merge_largest(self.largest, other.largest)
+
+
+def second_of(position: Position, rows: Sequence[LiquidationRow]) -> Second:
+    """Return the sums of liquidations of one position and second, which come by time."""
+    nearer, further = _NEARER_AND_FURTHER[position]
+    first = rows[0][8]
+    ranks = [_RANKS[row[11]] for row in rows]
+    return Second(
+        position=position,
+        first=first,
+        last=rows[-1][8],
+        # Of two at the same time the price furthest from where the flow drives it is the first.
+        price_first=rows[0][6] if len(rows) == 1 else further([row[6] for row in rows if row[8] == first]),
+        price_extreme=nearer([row[6] for row in rows]),
+        completeness=max(ranks),
+        micros=sum([row[7] for row in rows]),
+        count=len(rows),
+        partial_count=len(rows) - ranks.count(0),
+        first_on={row[1]: row[8] for row in reversed(rows)},
+        largest=sorted([(-row[7], row[0]) for row in rows])[:MOST_CONTRIBUTORS],
+    )
 
 
 @dataclass(slots=True)
@@ -199,22 +223,25 @@ class AssetRuns:
     usual: tuple[int, int] | None = None
     changed_days: set[int] = field(default_factory=set)
 
-    def add(
-        self,
-        time: int,
-        event_id: bytes,
-        exchange: str,
-        position: Position,
-        micros: int,
-        price: float,
-        completeness: int,
-    ) -> None:
-        """Take in one distinct liquidation at event time `time` (ms); `completeness` is a rank."""
-        key = time - time % SECOND_MS, position
-        second = self.waiting.get(key)
-        if second is None:
-            second = self.waiting[key] = Second(position, time, time, price, price)
-        second.add(time, event_id, exchange, micros, price, completeness)
+    def take(self, events: Sequence[LiquidationRow]) -> None:
+        """Take in distinct liquidations, which come by time."""
+        longs = [row for row in events if row[5] == "long"]
+        shorts = [row for row in events if row[5] != "long"] if len(longs) < len(events) else []
+        self._take("long", longs)
+        self._take("short", shorts)
+
+    def _take(self, position: Position, rows: Sequence[LiquidationRow]) -> None:
+        begin = 0
+        while begin < len(rows):
+            start = rows[begin][8] - rows[begin][8] % SECOND_MS
+            end = bisect_left(rows, start + SECOND_MS, lo=begin + 1, key=_TIME)
+            second = second_of(position, rows[begin:end])
+            known = self.waiting.get((start, position))
+            if known is None:
+                self.waiting[start, position] = second
+            else:
+                known.merge(second)
+            begin = end
 
     @property
     def is_idle(self) -> bool:
@@ -235,7 +262,8 @@ def settle(
         return []
     changed: list[Run] = []
     for start in sorted({start for start, _ in runs.waiting if start < until}):
-        changed += _end(runs, start, parameters)
+        if start > runs.settled:
+            changed += _end(runs, start, parameters)
         both = [runs.waiting.pop((start, position), None) for position in POSITIONS]
         seconds = sorted((second for second in both if second is not None), key=lambda second: second.first)
         grown = [run for second in seconds if (run := _place(runs, second, start, parameters, changed)) is not None]
@@ -247,7 +275,9 @@ def settle(
                 changed.append(run)
     changed += _end(runs, until, parameters)
     runs.settled = until
-    runs.ended = [run for run in runs.ended if run.ended is not None and run.ended > until - _KEPT_MS][-_MOST_ENDED:]
+    if runs.ended:
+        kept = [run for run in runs.ended if run.ended is not None and run.ended > until - _KEPT_MS]
+        runs.ended = kept[-_MOST_ENDED:]
     return list({id(run): run for run in changed}.values())
 
 
@@ -260,9 +290,7 @@ def _place(
         changed += _finish(runs, run, run.last + _patience_ms(run, parameters), parameters)
         run = None
     # A late second may belong to what is over, or lie before the run under way.
-    past = next(
-        (old for old in runs.ended if old.position == second.position and _holds(old, second, parameters)), None
-    )
+    past = _past(runs, second, parameters) if runs.ended else None
     if past is not None and (run is None or second.last < run.begin):
         _sum(past, second)
         return past
@@ -286,8 +314,13 @@ def _oppose(runs: AssetRuns, seconds: list[Second]) -> None:
                 run.opposite_count += second.count
 
 
-def _holds(run: Run, second: Second, parameters: CascadeParameters) -> bool:
-    return run.ended is not None and run.begin - _gap_ms(run, parameters) <= second.first < run.ended
+def _past(runs: AssetRuns, second: Second, parameters: CascadeParameters) -> Run | None:
+    """Return the ended cascade in the time of which `second` lies, None if there is none."""
+    for run in runs.ended:
+        begin = run.begin - _gap_ms(run, parameters)
+        if run.position == second.position and run.ended is not None and begin <= second.first < run.ended:
+            return run
+    return None
 
 
 def _add(run: Run, second: Second, start: int, parameters: CascadeParameters) -> None:
@@ -313,14 +346,19 @@ def _sum(run: Run, second: Second) -> None:
     run.count += second.count
     run.partial_count += second.partial_count
     run.completeness = max(run.completeness, second.completeness)
-    nearer, further = (min, max) if run.position == "long" else (max, min)
+    nearer, further = _NEARER_AND_FURTHER[run.position]
     run.price_extreme = nearer(run.price_extreme, second.price_extreme)
     if second.first == run.begin:
         run.price_first = further(run.price_first, second.price_first)
-    for exchange, time in second.first_on.items():
-        run.first_on[exchange] = min(time, run.first_on.get(exchange, time))
+    _note_first(run.first_on, second.first_on)
     for one in second.largest:
         note_largest(run.largest, one)
+
+
+def _note_first(known: dict[str, int], first_on: Mapping[str, int]) -> None:
+    for exchange, time in first_on.items():
+        if exchange not in known or time < known[exchange]:
+            known[exchange] = time
 
 
 def _note_wave(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 
@@ -12,11 +12,10 @@ from pipeline.detect.cascade import SECOND_MS, AssetRuns, Run, Second, parameter
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, largest_stored, stored_largest
 from pipeline.detect.run_sizes import DAY_MS
-from pipeline.records import COMPLETENESS_ORDER, Cascade, Position
+from pipeline.records import Cascade
 from pipeline.windows.fold import Cell, LiquidationRow
 
 _KIND: Final = "cascade"
-_RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 # A cascade of ten times its threshold is a warning, of a hundred times critical, of a thousand times pages a person.
 _LEVEL_FACTORS: Final = (10, 100, 1_000)
 
@@ -51,13 +50,7 @@ class CascadeDetector(Detector):
             runs = self._assets[asset] = AssetRuns()
         self._active.add(asset)
         self._changed.add(asset)
-        # Events come by time: those of one second and position mostly come together.
-        start, side, second = -1, "", None
-        for event_id, exchange, _, _, _, position, price, micros, time, _, _, kind, _ in events:
-            if second is None or position != side or not start <= time < start + SECOND_MS:
-                start, side = time - time % SECOND_MS, position
-                second = _second(runs, (start, cast("Position", side)), time, price)
-            second.add(time, event_id, exchange, micros, price, _RANKS[kind])
+        runs.take(events)
 
     def judge(self) -> None:
         """Take the seconds that are settled, and say which cascades opened, grew or ended."""
@@ -68,9 +61,7 @@ class CascadeDetector(Detector):
             changed = settle(runs, watermark, self._parameters, self._moved_of(asset), self._judged_of(asset))
             if changed or before != (len(runs.waiting), len(runs.runs), len(runs.ended)):
                 self._changed.add(asset)
-            for run in changed:
-                run.is_unsaid = True
-            self._say_what_is_due(asset, changed)
+            self._say_what_is_due(asset, runs, changed)
             if asset in self._findings:
                 self._forget(asset, runs)
             if runs.is_idle:
@@ -138,13 +129,16 @@ class CascadeDetector(Detector):
         end = self.facts.watermark if run.ended is None else run.ended
         return self.facts.coverage.span_share(self.facts.feeds[asset].channels, run.begin, end)
 
-    def _say_what_is_due(self, asset: str, changed: Sequence[Run]) -> None:
+    def _say_what_is_due(self, asset: str, runs: AssetRuns, changed: Sequence[Run]) -> None:
         """Say what has opened or ended, and of what goes on what it has become every few seconds."""
-        findings = self._findings.get(asset, {})
-        for run in {id(run): run for run in (*changed, *self._assets[asset].runs.values())}.values():
+        for run in changed:
+            run.is_unsaid = True
+            if run.ended is not None:
+                self._say(asset, run)
+        for run in runs.runs.values():
             if run.is_unsaid:
-                said = findings.get((run.position, run.begin))
-                if run.ended is not None or said is None or self.facts.watermark >= said.updated + _UPDATE_MS:
+                said = self._findings[asset].get((run.position, run.begin)) if run.revision else None
+                if said is None or self.facts.watermark >= said.updated + _UPDATE_MS:
                     self._say(asset, run)
 
     def _say(self, asset: str, run: Run) -> None:
@@ -217,14 +211,6 @@ class CascadeDetector(Detector):
             self.facts.findings.forget(findings.pop(key))
         if not findings:
             del self._findings[asset]
-
-
-def _second(runs: AssetRuns, key: tuple[int, Position], time: int, price: float) -> Second:
-    """Return the second of an event at `time` with `price`, a new one if it is the first in it."""
-    second = runs.waiting.get(key)
-    if second is None:
-        second = runs.waiting[key] = Second(key[1], time, time, price, price)
-    return second
 
 
 def _anomaly_id(asset: str, run: Run, rules_hash: str) -> bytes:

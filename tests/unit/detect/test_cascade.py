@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -18,33 +19,44 @@ USD = 1_000_000
 BEGIN = 1_700_000_000_000
 PARAMETERS = CascadeParameters(floor_micros=1_000 * USD, settle_ms=0)
 SLOW = replace(PARAMETERS, end_rate=0.0)
-FULL, SAMPLED = 0, 2
 
 
-@dataclass(frozen=True)
-class Event:
-    time: int
+class Event(NamedTuple):
+    """A row of the fold: what is not read here is empty."""
+
     event_id: bytes
     exchange: str
+    symbol: str
+    instrument: str
+    asset: str
     position: str
-    micros: int
     price: float
-    completeness: int
+    micros: int
+    time: int
+    time_kind: str
+    received: int
+    completeness: str
+    channel: str
 
 
 def event(second, usd=1_000, position="long", number=None, exchange="bybit", price=100.0, sampled=False):
     time = BEGIN + round(second * 1_000)
     name = (number if number is not None else round(second * 1_000)).to_bytes(16, "big", signed=True)
-    return Event(time, name, exchange, position, usd * USD, price, SAMPLED if sampled else FULL)
+    completeness = "largest_per_second" if sampled else "full"
+    return Event(name, exchange, "", "", "", position, price, usd * USD, time, "", 0, completeness, "")
 
 
 def unknown(_run):
     return None
 
 
-def put(runs, *events):
+def put(runs, *events, chance=None):
+    """Put events in, by time; with `chance` in several parts of any order."""
+    parts = [[] for _ in range(4)]
     for one in events:
-        runs.add(one.time, one.event_id, one.exchange, one.position, one.micros, one.price, one.completeness)
+        (parts[0] if chance is None else chance.choice(parts)).append(one)
+    for part in parts:
+        runs.take(sorted(part, key=lambda one: one.time))
 
 
 def run_of(*events, parameters=PARAMETERS, moved=unknown, runs=None, until=None):
@@ -99,7 +111,7 @@ def test_a_fight_of_both_sides_is_none():
     shorts = [event(second + 0.5, 670, "short", number=100 + second) for second in range(4)]
     # 5,000 of 5,000 + 4 x 670 = 65.1 %.
     assert {found.position for found, *_ in run_of(*longs, *shorts)} == {"long"}
-    heavier = [replace(one, micros=675 * USD) for one in shorts]
+    heavier = [one._replace(micros=675 * USD) for one in shorts]
     assert not run_of(*longs, *heavier)
 
 
@@ -309,11 +321,9 @@ def test_nothing_is_lost_or_counted_twice(seed, chance, steps):
 @given(st.integers(0, 1_000), st.randoms(use_true_random=False))
 def test_the_order_in_which_events_come_within_the_wait_does_not_matter(seed, chance):
     events = market(seed, 120)
-    shuffled = list(events)
-    chance.shuffle(shuffled)
     in_order, out_of_order = AssetRuns(), AssetRuns()
     put(in_order, *events)
-    put(out_of_order, *shuffled)
+    put(out_of_order, *events, chance=chance)
     end = events[-1].time + 100_000
     assert [said(run) for run in settle(in_order, end, EVERYTHING, unknown)] == [
         said(run) for run in settle(out_of_order, end, EVERYTHING, unknown)
