@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
-from event_logs import Record, batch, heartbeat, liquidation, subscription
+from event_logs import Record, batch, candle, heartbeat, liquidation, subscription
 
 from pipeline.codec import Codec
 from pipeline.detect.engine import Engine
@@ -45,7 +45,10 @@ CHANNELS = {"binance": "forceOrder", "bybit": "linear"}
 
 
 def market_log(seed: int, seconds: int, events_per_second: int) -> list[Record]:
-    """Return a log that starts with heartbeats, with repetitions, late and too late events."""
+    """Return a log that starts with heartbeats, with repetitions, late and too late events.
+
+    In every fourth minute longs of few assets are closed, one after the other; of these assets there are candles.
+    """
     chance = random.Random(seed)
     log: list[Record] = []
     past = []
@@ -53,6 +56,9 @@ def market_log(seed: int, seconds: int, events_per_second: int) -> list[Record]:
     for second in range(seconds):
         now = BEGIN_MS + second * 1_000
         log.extend(heartbeat(now, channel, frames=events_per_second) for channel in CHANNELS.items())
+        is_crash = second // 60 % 4 == 3
+        if second % 60 == 5:
+            log.extend(minute_candles(now - 65_000, chance))
         for _ in range(events_per_second):
             number += 1
             kind = chance.random()
@@ -60,14 +66,14 @@ def market_log(seed: int, seconds: int, events_per_second: int) -> list[Record]:
                 log.append(chance.choice(past[-2_000:]))
                 continue
             age_ms = chance.randrange(900) if kind < 0.95 else chance.choice((30_000, 90_000, 400_000, 1_500_000))
-            asset = f"A{min(int(chance.expovariate(0.1)), ASSETS - 1)}"
+            asset = f"A{min(int(chance.expovariate(1.0 if is_crash else 0.1)), ASSETS - 1)}"
             exchange = chance.choice(sorted(CHANNELS))
             event = liquidation(
                 number,
                 max(BEGIN_MS - 60_000, now - age_ms),
                 (exchange, f"{asset}USDT", asset, CHANNELS[exchange]),
-                chance.choice(("long", "short")),
-                chance.randrange(10**10),
+                "long" if is_crash and chance.random() < 0.9 else chance.choice(("long", "short")),
+                chance.randrange(10**11 if is_crash else 10**10),
                 round(chance.uniform(1, 100), 2),
             )
             event = replace(event, received_time=now * 1000)
@@ -77,6 +83,15 @@ def market_log(seed: int, seconds: int, events_per_second: int) -> list[Record]:
     log.extend(heartbeat(end, channel) for channel in CHANNELS.items())
     log.extend(heartbeat(end + 80_000, channel, "down") for channel in CHANNELS.items())
     return log
+
+
+def minute_candles(start: int, chance: random.Random) -> list[Record]:
+    """Return the candles of five assets in the minute from `start`, few of which are not closed."""
+    contracts = [(exchange, f"A{n}USDT", f"A{n}", channel) for exchange, channel in CHANNELS.items() for n in range(5)]
+    return [
+        candle(start, contract, chance.uniform(90, 100), chance.randrange(10**12), chance.random() < 0.95)
+        for contract in contracts
+    ]
 
 
 def log_with_a_silence(seed: int) -> list[Record]:
@@ -303,6 +318,14 @@ class Rig:
             events = client.query("SELECT count(), uniqExact(event_id) FROM liquidations.events").first_row
             assert events[0] == events[1]
             return list(bars.named_results()), list(coverage.named_results()), events[0]
+        finally:
+            client.close()
+
+    def query(self, text: str) -> list[tuple]:
+        """Return the rows of a query on the stored data. The sink must have ended."""
+        client = connect(self.settings.clickhouse_url)
+        try:
+            return [tuple(row) for row in client.query(text).result_rows]
         finally:
             client.close()
 

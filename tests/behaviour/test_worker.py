@@ -30,6 +30,35 @@ def test_batch_sizes_do_not_matter(rig):
     assert rig.published_rows() == plain_fold(LOG, rig.settings)
 
 
+def test_what_the_rules_find_does_not_depend_on_batches_and_is_the_same_in_both_tables(rig):
+    rig.migrate()
+    rig.start("worker")
+    sink = rig.start("sink")
+    rig.publish(LOG).join(60)
+    rig.wait_for_worker()
+    rig.wait_for_sink()
+    sink.terminate()
+    assert sink.wait(30) == 0
+    rows = rig.published_rows()
+    expected = plain_fold(LOG, rig.settings)
+    assert (rows.anomalies, rows.cascades) == (expected.anomalies, expected.cascades)
+    assert {row.kind for row in rows.anomalies.values()} >= {"cascade", "ratio", "rolling_threshold"}
+    cascades = rig.query(
+        "SELECT cascade_id, long_usd, long_count, state, revision FROM liquidations.cascades ORDER BY 1"
+    )
+    assert cascades == [
+        (one.cascade_id.hex(), one.long_micros / 1e6, one.long_count, one.state, one.revision)
+        for _, one in sorted(rows.cascades.items())
+    ]
+    anomalies = rig.query("SELECT anomaly_id, kind, value, state, revision FROM liquidations.anomalies ORDER BY 1")
+    assert anomalies == [
+        (one.anomaly_id.hex(), one.kind, one.value, one.state, one.revision)
+        for _, one in sorted(rows.anomalies.items())
+    ]
+    priced = rig.query("SELECT count() FROM liquidations.cascades WHERE isNotNull(price_after_1m)")
+    assert priced[0][0] > 0
+
+
 def test_three_workers_are_as_good_as_one(rig):
     for _ in range(3):
         rig.start("worker")
