@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -50,6 +51,11 @@ COLUMNS = {
     " late_count closed coverage",
     "bars_1d": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low price_high"
     " late_count closed coverage",
+    **dict.fromkeys(
+        ("surges_1m", "surges_5m", "surges_1h"),
+        "day start scope asset exchange symbol position measure value threshold baseline_mean baseline_sd baseline_n"
+        " coverage closed",
+    ),
     "bars_filled": "exchange symbol asset start long_usd short_usd long_count short_count largest_usd price_low"
     " price_high late_count closed coverage",
     "coverage": "exchange channel start alive_ms alive_share frames",
@@ -177,6 +183,8 @@ def test_a_repeated_insert_changes_no_view(client, codec):
         anomaly(),
         cascade(),
         market_delay(),
+        *(coverage(DAY + MINUTE * minute, revision=2) for minute in range(50, 300)),
+        bar(DAY + 4 * HOUR, long_micros=10**12, long_count=9, revision=19),
     ]
     store(client, codec, records)
     before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in COLUMNS}
@@ -740,3 +748,19 @@ def test_seconds_of_the_market_are_found_by_the_primary_key(client, codec):
     ).result_rows
     _, _, key = " ".join(line for (line,) in plan).partition("PrimaryKey")
     assert "toStartOfSecond(event_time) in" in key
+
+
+@pytest.mark.parametrize("view", ["surges_1m", "surges_5m", "surges_1h"])
+def test_a_filter_by_day_reads_one_month_of_surges(client, codec, view):
+    """Each month is a partition; no branch of the view reads the others."""
+    for months in range(6):
+        store(client, codec, [bar(DAY + 31 * 24 * HOUR * months), coverage(DAY + 31 * 24 * HOUR * months)])
+    query = f"SELECT * FROM liquidations.{view} WHERE day = '2025-02-10'"
+
+    plan = [line for (line,) in client.query(f"EXPLAIN indexes = 1 {query}").result_rows]
+
+    reads = [number for number, line in enumerate(plan) if re.search(r"ReadFromMergeTree \(.*(bars|coverage)\)", line)]
+    assert len(reads) >= 8
+    for number in reads:
+        parts = next(line for line in plan[number + 1 :] if "Parts: " in line)
+        assert int(re.search(r"Parts: (\d+)", parts)[1]) <= 1, plan[number]

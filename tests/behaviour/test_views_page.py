@@ -45,6 +45,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         *(liquidation(number) for number in range(100)),
         *(bar(DAY + MINUTE * minute) for minute in range(8)),
         *(coverage(DAY + MINUTE * minute) for minute in range(10)),
+        *(coverage(DAY + MINUTE * minute, exchange="bybit", channel="linear") for minute in range(10)),
+        bar(DAY + MINUTE * 9, long_micros=10**12, long_count=9),
         tally(),
         *(candle(DAY + MINUTE * minute, closed=True) for minute in range(5)),
         cascade(state="closed", end=DAY + MINUTE),
