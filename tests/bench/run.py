@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import append_to_row
+import detection
 import ingest_rate
 import panel_speed
 import races
@@ -50,6 +51,9 @@ GROUPS: tuple[tuple[tuple[str, ...], Take], ...] = (
     (spool_rate.NAMES, spool_rate.take),
     (silence.NAMES, silence.take),
     (panel_speed.NAMES, panel_speed.take),
+    (detection.names("calm"), detection.take_calm),
+    (detection.names("stress"), detection.take_stress),
+    (detection.names("crash"), detection.take_crash),
 )
 # What is wanted of each: at least or at most.
 WANTED = {

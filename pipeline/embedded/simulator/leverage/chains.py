@@ -1,8 +1,8 @@
 """True cascades: forced orders of one asset and position that made each other, known from their causes.
 
-An order belongs to the chain before it when that chain's pressure brought the price to it, or when it comes within
-`LINK_MS` of the chain's last order. A chain is a cascade when it is worth speaking of (`LEAST_COUNT`, `LEAST_MICROS`)
-and at least one in `CAUSED_OF` of its orders was caused by others. Nothing here looks at what a rule would see.
+An order belongs to the chain before it when it comes within `LINK_MS` of the chain's last order. A chain is a cascade
+when it is worth speaking of (`LEAST_COUNT`, `LEAST_MICROS`) and at least one in `CAUSED_OF` of its orders was caused by
+the pressure of others. Nothing here looks at what a rule would see.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Chains:
         """Take the next order; those of one asset and position come in order of time."""
         key = asset, position
         chain = self._open.get(key)
-        if chain is None or not (caused or time_ms - chain.last <= LINK_MS):
+        if chain is None or time_ms - chain.last > LINK_MS:
             self._end(key)
             chain = self._open[key] = _Chain(time_ms, time_ms)
         chain.last = max(chain.last, time_ms)
