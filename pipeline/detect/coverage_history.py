@@ -16,7 +16,6 @@ from pipeline.records import Coverage
 from pipeline.windows.channels import alive_ms
 from pipeline.windows.fold import Cell
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
-from pipeline.windows.silence import ChannelKey
 from pipeline.windows.state import PartitionState
 
 INTERVALS_MS: Final = (60_000, 300_000, 3_600_000)
@@ -24,6 +23,7 @@ INTERVALS_MS: Final = (60_000, 300_000, 3_600_000)
 _LEAST_MINUTES: Final = 180
 
 FeedKey = tuple[str, str, str]  # exchange, channel, symbol; the symbol is empty for the channel as a whole
+Feeds = tuple[FeedKey, ...]
 Starts = tuple[int, ...]
 
 
@@ -44,6 +44,21 @@ class Track:
             bars[bar] += covered_ms - before_ms
 
 
+@dataclass(slots=True)
+class _Searched:
+    """The last search for covered bars before `start`: when it was made, of what, and which of the bars were open.
+
+    It holds while the epoch is the same and the open bars are covered as `open_covered` says.
+    """
+
+    start: int
+    tick: int
+    epoch: int
+    open_bars: list[int]
+    open_covered: list[bool]
+    found: Starts
+
+
 class CoverageHistory:
     """Coverage of channels, and of contracts that were listened to for less than their channel."""
 
@@ -54,18 +69,24 @@ class CoverageHistory:
         self._changed: set[FeedKey] = set()
         self._state = PartitionState()
         self._closed_before = 0
-        # What was worked out at this tick.
-        self._worked_out: dict[tuple[object, ...], Starts] = {}
-        # The same tuple is given while it stays the same, so that whoever has worked with it sees it at a glance.
-        self._given: dict[tuple[object, ...], Starts] = {}
+        # Before this nothing was covered.
+        self._first = 1 << 62
+        self._tick = 0
+        self._version = 0
+        self._closed = (0, 0)
+        # Rises when minutes were closed: what was found of closed bars before may be another thing now.
+        self.epoch = 0
+        self._searched: dict[tuple[Feeds, int], _Searched] = {}
 
     def settled(self, coverage: Iterable[Coverage]) -> None:
         """Take in what the fold says of closed minutes; a channel comes before its contracts."""
+        self._version += 1
         for said in coverage:
             key = (said.exchange, said.channel, said.symbol)
             track = self._tracks.get(key)
             if track is None:
                 track = self._tracks[key] = Track()
+            self._first = min(self._first, said.start)
             covered = said.alive_ms
             # A revision of a minute from before all that is kept takes away what was said to be covered.
             before = track.bars[0].get(said.start, 0 if said.revision == 1 or said.symbol else MINUTE_MS)
@@ -77,9 +98,12 @@ class CoverageHistory:
 
     def begin_tick(self, state: PartitionState) -> None:
         """Read open minutes from `state` from now on."""
-        self._state = state
-        self._closed_before = self._parameters.closed_before(state.watermark)
-        self._worked_out = {}
+        closed_before = self._parameters.closed_before(state.watermark)
+        if (self._version, closed_before) != self._closed:
+            self._closed = (self._version, closed_before)
+            self.epoch += 1
+        self._state, self._closed_before = state, closed_before
+        self._tick += 1
 
     def covered_ms(self, feed: FeedKey, start: int, interval: int) -> int:
         """Return how much (ms) of the bar from `start` was covered, as far as heard; intervals go by number."""
@@ -105,45 +129,75 @@ class CoverageHistory:
         return sum(shares) / len(shares) if shares else 0.0
 
     def span_share(self, feeds: Iterable[FeedKey], begin: int, end: int) -> float:
-        """Return the mean share of the whole minutes between `begin` and `end` (ms) that was covered, over `feeds`."""
-        end = min(end, self._state.watermark)
-        minutes = range(begin - begin % MINUTE_MS, end, MINUTE_MS)
-        span_ms = end - minutes.start
-        shares = [min(1.0, sum(self.covered_ms(feed, minute, 0) for minute in minutes) / span_ms) for feed in feeds]
-        return sum(shares) / len(shares) if shares and span_ms > 0 else 0.0
+        """Return the mean share of the time from `begin` to `end` (ms) that was covered, over `feeds`.
 
-    def covered_before(
-        self, feeds: tuple[FeedKey, ...], start: int, interval: int, period: int, least: float
-    ) -> Starts:
+        It is that of the whole minutes in which they lie, up to the watermark.
+        """
+        begin -= begin % MINUTE_MS
+        end = min(end, self._state.watermark)
+        if end <= begin:
+            return 0.0
+        open_from = max(begin, self._closed_before)
+        shares = []
+        for exchange, channel, _ in feeds:
+            covered = 0
+            track = self._tracks.get((exchange, channel, ""))
+            if track is not None:
+                minutes = track.bars[0]
+                covered = sum([minutes.get(minute, 0) for minute in range(begin, open_from, MINUTE_MS)])
+            live = self._state.channels.get((exchange, channel))
+            covered += sum([alive_ms(live, minute) for minute in range(open_from, end, MINUTE_MS)])
+            shares.append(min(1.0, covered / (end - begin)))
+        return sum(shares) / len(shares) if shares else 0.0
+
+    def covered_before(self, feeds: Feeds, start: int, interval: int, period: int, least: float) -> Starts:
         """Return the starts of the last `period` bars before `start` with at least the share `least` covered, in order.
 
         Fewer come back when the search has gone over four times as many bars: what lies further back says little of
-        today.
+        today. While nothing has changed, the same tuple comes back.
         """
-        question = (feeds, start, interval)
-        found = self._worked_out.get(question)
-        if found is None:
-            length = INTERVALS_MS[interval]
-            wanted = least * length * len(feeds)
-            starts: list[int] = []
-            for bar in range(start - length, start - (4 * period + 1) * length, -length):
-                if sum([min(length, self.covered_ms(feed, bar, interval)) for feed in feeds]) >= wanted:
-                    starts.append(bar)
-                    if len(starts) == period:
-                        break
-            found = tuple(reversed(starts))
-            place = (feeds, interval)
-            given = self._given.get(place)
-            if given == found:
-                found = given
-            else:
-                self._given[place] = found
-            self._worked_out[question] = found
-        return found
+        known = self._searched.get((feeds, interval))
+        if known is not None and known.start == start:
+            if known.tick == self._tick:
+                return known.found
+            if known.epoch == self.epoch:
+                open_covered = [self._is_covered(feeds, bar, interval, least) for bar in known.open_bars]
+                if open_covered == known.open_covered:
+                    known.tick = self._tick
+                    return known.found
+        length = INTERVALS_MS[interval]
+        found: list[int] = []
+        open_bars: list[int] = []
+        open_covered = []
+        first = min(self._first, self._closed_before)
+        furthest = max(start - 4 * period * length, first - first % length)
+        for bar in range(start - length, furthest - 1, -length):
+            is_covered = self._is_covered(feeds, bar, interval, least)
+            if bar + length > self._closed_before:
+                open_bars.append(bar)
+                open_covered.append(is_covered)
+            if is_covered:
+                found.append(bar)
+                if len(found) == period:
+                    break
+        starts = tuple(reversed(found))
+        if known is not None and known.found == starts:
+            starts = known.found
+        self._searched[feeds, interval] = _Searched(start, self._tick, self.epoch, open_bars, open_covered, starts)
+        return starts
 
-    def is_told_apart(self, feed: FeedKey) -> bool:
-        """Tell whether a contract was ever listened to for another time than its channel."""
-        return feed in self._tracks
+    def is_final(self, feeds: Feeds, interval: int) -> bool:
+        """Tell whether the last such search can have no other answer before the epoch is another."""
+        return not self._searched[feeds, interval].open_bars
+
+    def _is_covered(self, feeds: Feeds, bar: int, interval: int, least: float) -> bool:
+        length = INTERVALS_MS[interval]
+        covered = [min(length, self.covered_ms(feed, bar, interval)) for feed in feeds]
+        return sum(covered) >= least * length * len(feeds)
+
+    def feed(self, contract: FeedKey) -> FeedKey:
+        """Return whose coverage holds for a contract: its own, where it ever differed, or that of its channel."""
+        return contract if contract in self._tracks else (contract[0], contract[1], "")
 
     def cells(self) -> Iterable[Cell]:
         """Yield what changed since the last call, by feed."""
@@ -158,8 +212,4 @@ class CoverageHistory:
             (exchange, channel, symbol), bars = orjson.loads(value)
             minutes, fives, hours = (dict(zip(starts, covered, strict=True)) for starts, covered in bars)
             self._tracks[exchange, channel, symbol] = Track((minutes, fives, hours))
-
-
-def channel_of(feed: FeedKey) -> ChannelKey:
-    """Return the channel that a feed is on."""
-    return feed[0], feed[1]
+            self._first = min([self._first, *minutes, *fives, *hours])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.detect.bar_book import BarBook, Bars, Contract
 from pipeline.detect.candle_history import CandleHistory
-from pipeline.detect.coverage_history import CoverageHistory, FeedKey
+from pipeline.detect.coverage_history import CoverageHistory, FeedKey, Feeds
 from pipeline.detect.finding import Findings
+from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.rules import Rules
 from pipeline.records import Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
@@ -18,11 +20,13 @@ from pipeline.windows.parameters import WindowParameters
 class AssetFeeds:
     """The feeds on which an asset's liquidations were seen: each channel and contract with its completeness, a rank.
 
-    `channels` are the channels alone, sorted, as coverage is asked for them.
+    `channels` are the channels alone, sorted, as coverage is asked for them; `by_contract` names the feed on which a
+    contract was seen first.
     """
 
     contracts: dict[FeedKey, int] = field(default_factory=dict)
-    channels: tuple[FeedKey, ...] = ()
+    channels: Feeds = ()
+    by_contract: dict[Contract, FeedKey] = field(default_factory=dict)
 
     def note(self, feed: FeedKey, rank: int) -> bool:
         """Take note of a feed; return whether that is news."""
@@ -30,15 +34,17 @@ class AssetFeeds:
         if known is not None and known >= rank:
             return False
         self.contracts[feed] = rank
+        self.by_contract.setdefault((feed[0], feed[2]), feed)
         self.channels = tuple(sorted({(exchange, channel, "") for exchange, channel, _ in self.contracts}))
         return True
 
 
 @dataclass(slots=True)
 class Facts:
-    """What all detectors share; `watermark` (ms) is that of the tick. `outputs` takes records other than anomalies.
+    """What all detectors share.
 
-    `pulses` takes what rules of the whole market read; `partition` is that of the log.
+    `watermark` (ms) is that of the tick; `touched` are the bars that the events changed which are taken now. `outputs`
+    takes records other than anomalies, `pulses` what rules of the whole market read; `partition` is that of the log.
     """
 
     rules: Rules
@@ -46,7 +52,10 @@ class Facts:
     findings: Findings
     coverage: CoverageHistory
     candles: CandleHistory
+    bars: BarBook
+    largest: LargestEvents
     watermark: int = 0
+    touched: list[Bars] = field(default_factory=list)
     feeds: dict[str, AssetFeeds] = field(default_factory=dict)
     outputs: list[Found] = field(default_factory=list)
     pulses: list[Pulse] = field(default_factory=list)

@@ -14,11 +14,12 @@ State is kept in cells under `rules/`:
 | `rules/feeds/ASSET` | on which channels and contracts an asset was seen |
 | `rules/coverage/...` | covered time of bars gone by |
 | `rules/candles/...` | the closed candles of the last hour, by contract |
+| `rules/bars/...`, `rules/largest/...` | bars gone by, and the largest events of the last minutes |
 | `rules/finding/ID` | a finding that can still change |
 | `rules/NAME/...` | what the detector of that name keeps |
 
-Facts (feeds, coverage, candles) do not depend on the rules and outlive a change of them. Findings and what detectors
-keep do not: with other rules than the cells were made with, what is open is closed, and the detectors begin anew.
+Facts (feeds, coverage, candles, bars) do not depend on the rules and outlive a change of them. Findings and what
+detectors keep do not: with other rules than the cells were made with, what is open is closed, and the detectors begin anew.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from typing import Any, Final
 
 import orjson
 
+from pipeline.detect.bar_book import BarBook
 from pipeline.detect.candle_history import REFERENCE_MINUTES, CandleHistory
 from pipeline.detect.coverage_history import CoverageHistory
 from pipeline.detect.detector import AssetFeeds, Detector, Facts
 from pipeline.detect.detectors import DETECTORS
 from pipeline.detect.detectors.pulses import PulsesDetector
 from pipeline.detect.finding import Findings
+from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.rules import Rules
 from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
@@ -46,6 +49,7 @@ PREFIX: Final = "rules/"
 _HEAD: Final = b"rules/engine"
 _PENDING: Final = b"rules/pending"
 _CANDLES_PENDING: Final = b"rules/candles_pending"
+_FACTS: Final = tuple(f"rules/{kind}/".encode() for kind in ("feeds", "coverage", "candles", "bars", "largest"))
 _VERSION: Final = 1
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 _BY_TIME: Callable[[LiquidationRow], Any] = itemgetter(8, 0)
@@ -57,12 +61,17 @@ class Engine:
     def __init__(self, rules: Rules, parameters: WindowParameters, partition: int = 0) -> None:
         self._rules = rules
         self._hash = rules.hash
+        # A bar that can still be corrected must be kept, too.
+        correctable = (parameters.lateness_ms + parameters.correction_ms) // MINUTE_MS + 3
+        reach_bars = max(4 * rules.surge.period + 2, correctable)
         self.facts = Facts(
             rules,
             parameters,
             Findings(self._hash),
-            CoverageHistory(parameters, 4 * rules.surge.period + 2),
+            CoverageHistory(parameters, reach_bars),
             CandleHistory(_kept_ms(rules, parameters)),
+            BarBook(reach_bars),
+            LargestEvents(parameters),
         )
         self.facts.partition = partition
         self.detectors: list[Detector] = [
@@ -86,6 +95,9 @@ class Engine:
     def tick(self, state: PartitionState) -> None:
         """Give the detectors what came since the last tick, and have them judge."""
         facts, detectors = self.facts, self.detectors
+        if not detectors:
+            self.accepted, self.candles = [], []
+            return
         facts.watermark = state.watermark
         facts.coverage.begin_tick(state)
         if self.candles:
@@ -99,8 +111,12 @@ class Engine:
                 if len(events) > 1:
                     events.sort(key=_BY_TIME)
                 self._note_feeds(asset, events)
+                facts.touched = facts.bars.take(asset, events)
+                facts.largest.take(asset, events)
                 for detector in detectors:
                     detector.take_events(asset, events)
+        facts.bars.forget(state.watermark)
+        facts.largest.forget(state.watermark)
         for detector in detectors:
             detector.judge()
 
@@ -121,6 +137,8 @@ class Engine:
         self._changed_feeds = set()
         cells += _under("coverage", self.facts.coverage.cells())
         cells += _under("candles", self.facts.candles.cells())
+        cells += _under("bars", self.facts.bars.cells())
+        cells += _under("largest", self.facts.largest.cells())
         cells += _under("finding", findings)
         for detector in self.detectors:
             cells += _under(detector.name, detector.cells())
@@ -147,6 +165,8 @@ class Engine:
                 feeds.note((exchange, channel, symbol), rank)
         self.facts.coverage.restore(named["coverage"])
         self.facts.candles.restore(named["candles"])
+        self.facts.bars.restore(named["bars"])
+        self.facts.largest.restore(named["largest"])
         if _PENDING in own:
             self.accepted = [(bytes.fromhex(row[0]), *row[1:]) for row in orjson.loads(own[_PENDING])]
             self._pending_written.add(_PENDING)
@@ -171,7 +191,7 @@ class Engine:
         self.facts.outputs += former.take()[0]
         for name, build in DETECTORS.items():
             build(self.facts).abandon(named[name], rules_hash)
-        facts = (_HEAD, _PENDING, _CANDLES_PENDING, b"rules/feeds/", b"rules/coverage/", b"rules/candles/")
+        facts = (_HEAD, _PENDING, _CANDLES_PENDING, *_FACTS)
         self._dropped = sorted(key for key in own if not key.startswith(facts))
 
     def _give_candles(self) -> None:

@@ -54,8 +54,8 @@ class RollingState:
 
     `seconds` are the buckets' starts (ms) in order, `sums` what each holds. `now` is the latest event's time. `level`
     is the next one that can fire. `incident` is the time of the open incident's first fire, None if none is open, and
-    `peak_micros` its highest sum. `calm_since` is when the sum of an open incident fell under half of the base, None
-    while it is above.
+    `peak_micros` its highest sum as far as it was looked at. `calm_since` is when the sum of an open incident fell
+    under half of the base, None while it is above.
     """
 
     seconds: list[int] = field(default_factory=list)
@@ -81,8 +81,6 @@ def add(state: RollingState, time: int, micros: int, rule: RollingThreshold, *, 
         return None
     if 2 * state.total_micros >= rule.base_micros:
         state.calm_since = None
-    if state.incident is not None and state.total_micros > state.peak_micros:
-        state.peak_micros = state.total_micros
     _reset(state, rule)
     if not fires or state.total_micros <= rule.threshold_micros(state.level):
         return None
@@ -96,19 +94,37 @@ def add(state: RollingState, time: int, micros: int, rule: RollingThreshold, *, 
 
 
 def is_quiet(state: RollingState, newest: int, micros: int, rule: RollingThreshold) -> bool:
-    """Tell whether events of together `micros`, the newest at `newest` (ms), can only be added up: no fire, no calm."""
-    if state.incident is not None:
+    """Tell whether events of together `micros`, the newest at `newest` (ms), can only be added up.
+
+    That is if none can fire, and the sum of an open incident stays above half of the base all the time.
+    """
+    newest = max(newest, state.now)
+    is_reset = state.last_fire is None or newest - state.last_fire > rule.memory_ms
+    if state.total_micros + micros > rule.threshold_micros(0 if is_reset else state.level):
         return False
-    is_reset = state.last_fire is None or max(newest, state.now) - state.last_fire > rule.memory_ms
-    return state.total_micros + micros <= rule.threshold_micros(0 if is_reset else state.level)
+    if state.incident is None:
+        return True
+    if state.seconds and state.seconds[0] > newest - rule.span_ms:
+        return 2 * state.total_micros >= rule.base_micros
+    gone = bisect_right(state.seconds, newest - rule.span_ms)
+    leaving = sum([state.sums[second] for second in state.seconds[:gone]])
+    return 2 * (state.total_micros - leaving) >= rule.base_micros
 
 
 def add_quietly(state: RollingState, events: Sequence[tuple[int, int]], rule: RollingThreshold) -> None:
     """Take events (time, micros), for which `is_quiet` holds, in the order of their times: as `add` for each."""
+    seconds, sums = state.seconds, state.sums
     for time, micros in events:
-        state.now = max(state.now, time)
-        _put(state, time, micros, rule)
-    _expire(state, rule)
+        second = time - time % SECOND_MS
+        if time >= state.now and second in sums:
+            state.now = time
+            sums[second] += micros
+            state.total_micros += micros
+        else:
+            state.now = max(state.now, time)
+            _put(state, time, micros, rule)
+    if seconds and seconds[0] <= state.now - rule.span_ms:
+        _expire(state, rule)
     _reset(state, rule)
 
 

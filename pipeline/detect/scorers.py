@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from statistics import fmean, median
 from typing import Protocol
 
@@ -56,6 +57,11 @@ class MeanAndDeviation:
     def judge(self, values: Sequence[float]) -> Baseline:
         """Return mean + k sd; None for fewer than two values."""
         n, mean, sd = moments(values)
+        return Baseline(n, mean, sd, mean + self.k * sd if n > 1 else None)
+
+    def judge_whole(self, values: Sequence[int], unit: int) -> Baseline:
+        """Return the same for whole numbers of `unit`, in units: micro-dollars give USD."""
+        n, mean, sd = moments_of_whole(values, unit)
         return Baseline(n, mean, sd, mean + self.k * sd if n > 1 else None)
 
 
@@ -174,3 +180,18 @@ def moments(values: Sequence[float]) -> tuple[int, float, float]:
     if n == 1:
         return 1, mean, 0.0
     return n, mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+
+
+def moments_of_whole(values: Sequence[int], unit: int) -> tuple[int, float, float]:
+    """Return number, mean and sample standard deviation of whole numbers of `unit`, in units.
+
+    Whole numbers are summed exactly, so one pass does.
+    """
+    n = len(values)
+    if not n:
+        return 0, 0.0, 0.0
+    total = sum(values)
+    if n == 1:
+        return 1, total / unit, 0.0
+    spread = n * sum(map(mul, values, values)) - total * total
+    return n, total / (n * unit), math.sqrt(spread / (n * (n - 1))) / unit

@@ -8,9 +8,10 @@ everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from operator import add
+from typing import Final
 
-from pipeline.detect.minute_history import Covered, MinuteHistory
 from pipeline.detect.rules import Closed, Measure, SurgeRule
 from pipeline.detect.scorers import (
     Baseline,
@@ -22,16 +23,22 @@ from pipeline.detect.scorers import (
     Scorer,
 )
 
-MICROS = 1_000_000
+MICROS: Final = 1_000_000
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the rule says of one bar: its value (USD or events), what it was judged against, and whether it surges."""
-
-    value: float
-    baseline: Baseline
-    surges: bool
+# One bar: micro-dollars of longs and of shorts, number of longs and of shorts.
+Sums = Sequence[int]
+# What is judged of a bar: micro-dollars of each position, then numbers of events.
+Series = tuple[Measure, Closed]
+SERIES: Final[tuple[Series, ...]] = (
+    ("usd", "long"),
+    ("usd", "short"),
+    ("usd", "both"),
+    ("count", "long"),
+    ("count", "short"),
+    ("count", "both"),
+)
+# Where the numbers of events begin.
+COUNTS: Final = 3
 
 
 def scorer_of(rule: SurgeRule) -> Scorer:
@@ -46,31 +53,28 @@ def scorer_of(rule: SurgeRule) -> Scorer:
     return scorers[rule.scorer]
 
 
-def judge(
-    history: MinuteHistory,
-    start: int,
-    interval_ms: int,
-    measure: Measure,
-    position: Closed,
-    rule: SurgeRule,
-    scorer: Scorer,
-    covered: Covered,
-) -> Verdict:
-    """Judge the bar of `history` from `start` (ms) on, as it is now.
+def values_of(bar: Sums) -> tuple[int, ...]:
+    """Return the values of a bar in the order of `SERIES`."""
+    long_micros, short_micros, longs, shorts = bar
+    return long_micros, short_micros, long_micros + short_micros, longs, shorts, longs + shorts
 
-    The history holds events of at least the rule's `min_value_usd` only.
+
+def unit_of(number: int) -> int:
+    """Return what one USD, or one event, is in the values of a series, by its number."""
+    return MICROS if number < COUNTS else 1
+
+
+def baselines_of(bar: Sums, before: Sequence[Sums], rule: SurgeRule, scorer: Scorer) -> list[Baseline]:
+    """Return what a bar is judged against, in USD and events, in the order of `SERIES`.
+
+    `before` are the covered bars before it, oldest first.
     """
-    unit = MICROS if measure == "usd" else 1
-    whole = history.value(start, interval_ms, measure, position)
-    before = history.before(start, interval_ms, measure, position, rule.period, covered)
     if rule.baseline == "inclusive":
-        before = [*before[-(rule.period - 1) :], whole]
-    baseline = scorer.judge([value / unit for value in before])
-    value = whole / unit
-    surges = (
-        baseline.threshold is not None
-        and value > baseline.threshold
-        and history.value(start, interval_ms, "usd", position) >= rule.floor_usd * MICROS
-        and history.value(start, interval_ms, "count", position) >= rule.least_events
-    )
-    return Verdict(value, baseline, surges)
+        before = [*before[-(rule.period - 1) :], bar]
+    columns: list[Sequence[int]] = [()] * 4 if not before else list(zip(*before, strict=True))
+    long_micros, short_micros, longs, shorts = columns
+    micros, counts = list(map(add, long_micros, short_micros)), list(map(add, longs, shorts))
+    all_values = (long_micros, short_micros, micros, longs, shorts, counts)
+    if isinstance(scorer, MeanAndDeviation):
+        return [scorer.judge_whole(values, unit_of(number)) for number, values in enumerate(all_values)]
+    return [scorer.judge([value / unit_of(number) for value in values]) for number, values in enumerate(all_values)]

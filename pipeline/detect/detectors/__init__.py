@@ -10,9 +10,11 @@ from pipeline.detect.detectors.ratio import RatioDetector
 from pipeline.detect.detectors.regime import RegimeDetector
 from pipeline.detect.detectors.rolling_threshold import RollingThresholdDetector
 from pipeline.detect.detectors.silent_channel import SilentChannelDetector
+from pipeline.detect.detectors.surge import SurgeDetector
 
 # By the name of the rule's table in the rules file.
 DETECTORS: Mapping[str, Callable[[Facts], Detector]] = {
+    "surge": SurgeDetector,
     "rolling_threshold": RollingThresholdDetector,
     "cascade": CascadeDetector,
     "ratio": RatioDetector,

@@ -1,25 +1,18 @@
 """The rolling threshold of each asset: every fire is a row, open until its incident is over.
 
-Cells: `ASSET` with the level and the incident, `ASSET/MINUTE` with the sums by second of one minute of the window and
-its largest events. The window of an asset that trades every second takes 60 cells of at most 1.6 kB.
+Cells: `ASSET` with the level and the incident, `ASSET/MINUTE` with the sums by second of one minute of the window. The
+window of an asset with liquidations in every second takes 60 cells of about 1 kB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from pipeline.detect.detector import Detector, Facts
-from pipeline.detect.finding import (
-    MICROS,
-    Contributor,
-    Finding,
-    least_complete,
-    merge_largest,
-    note_largest,
-)
+from pipeline.detect.finding import MICROS, Finding, least_complete
 from pipeline.detect.rolling_threshold import (
     SECOND_MS,
     Fire,
@@ -41,16 +34,11 @@ _KIND = "rolling_threshold"
 _FORGET_MS = 3_600_000
 
 
-# A contributor with its second.
-_Timed = tuple[int, bytes, int]
-
-
 @dataclass(slots=True)
 class _Asset:
-    """One asset: the sums, the largest events of each minute, and which cells hold it or have to."""
+    """One asset: its sums, and the minutes of them that cells hold, or have to."""
 
     rolling: RollingState = field(default_factory=RollingState)
-    largest: dict[int, list[_Timed]] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)
     changed: set[int] = field(default_factory=set)
 
@@ -84,17 +72,18 @@ class RollingThresholdDetector(Detector):
         if known is None:
             known = self._assets[asset] = _Asset()
         self._changed.add(asset)
+        first, last = events[0][8], events[-1][8]
+        known.changed.update(range(first - first % MINUTE_MS, last + 1, MINUTE_MS))
         rolling, rule = known.rolling, self._rule
-        if is_quiet(rolling, events[-1][8], sum([row[7] for row in events]), rule):
+        if is_quiet(rolling, last, sum([row[7] for row in events]), rule):
             add_quietly(rolling, [(row[8], row[7]) for row in events], rule)
+        else:
             for row in events:
-                _note(known, row)
-            return
-        for row in events:
-            _note(known, row)
-            fire = add(rolling, row[8], row[7], rule, fires=not (self._waits and self._is_blind(asset, row[8])))
-            if fire is not None:
-                self._say(asset, known, fire)
+                fire = add(rolling, row[8], row[7], rule, fires=not (self._waits and self._is_blind(asset, row[8])))
+                if fire is not None:
+                    self._say(asset, fire)
+        if rolling.total_micros > rolling.peak_micros and rolling.incident is not None:
+            rolling.peak_micros = rolling.total_micros
 
     def judge(self) -> None:
         """End the incidents that have been calm for long enough."""
@@ -122,15 +111,13 @@ class RollingThresholdDetector(Detector):
             values = [rolling.now, rolling.level, rolling.last_fire, rolling.incident, rolling.peak_micros]
             yield name, orjson.dumps([asset, *values, rolling.calm_since])
             left = rolling.now - self._rule.span_ms
-            for minute in [minute for minute in known.largest if minute + MINUTE_MS - SECOND_MS <= left]:
-                del known.largest[minute]
-                known.changed.discard(minute)
-                if minute in known.written:
-                    known.written.remove(minute)
-                    yield name + b"/%d" % minute, None
+            gone = {minute for minute in known.written | known.changed if minute + MINUTE_MS - SECOND_MS <= left}
+            for minute in sorted(gone & known.written):
+                yield name + b"/%d" % minute, None
+            known.changed -= gone
             for minute in sorted(known.changed):
-                known.written.add(minute)
-                yield name + b"/%d" % minute, orjson.dumps([asset, minute, *_minute_values(known, minute)])
+                yield name + b"/%d" % minute, orjson.dumps([asset, minute, *_sums_of(rolling, minute)])
+            known.written = (known.written - gone) | known.changed
             known.changed = set()
         self._changed = set()
 
@@ -147,10 +134,9 @@ class RollingThresholdDetector(Detector):
                 if incident is not None:
                     self._due[asset] = 0
             else:
-                minute, seconds, sums, largest = values
+                minute, seconds, sums = values
                 for second, micros in zip(seconds, sums, strict=True):
                     rolling.sums[minute + second * SECOND_MS] = micros
-                known.largest[minute] = [(micros, bytes.fromhex(one), second) for micros, one, second in largest]
                 known.written.add(minute)
         for known in self._assets.values():
             # A minute's cell is not written again when its first seconds leave the window.
@@ -164,7 +150,7 @@ class RollingThresholdDetector(Detector):
         channels = self.facts.feeds[asset].channels
         return self.facts.coverage.span_share(channels, time - self._rule.span_ms, time)
 
-    def _say(self, asset: str, known: _Asset, fire: Fire) -> None:
+    def _say(self, asset: str, fire: Fire) -> None:
         coverage = self._coverage(asset, fire.time)
         self.facts.findings.say(
             Finding(
@@ -184,18 +170,10 @@ class RollingThresholdDetector(Detector):
                     "incident": float(fire.incident),
                     "next_threshold_usd": self._rule.threshold_micros(fire.level + 1) / MICROS,
                 },
-                largest=merge_largest(self._window(known)),
+                largest=self.facts.largest.of(asset, None, "both", fire.time - self._rule.span_ms + 1, fire.time + 1),
             )
         )
         self._due.setdefault(asset, 0)
-
-    def _window(self, known: _Asset) -> Iterator[Contributor]:
-        """Yield the largest events of each minute that are in the window."""
-        left = known.rolling.now - self._rule.span_ms
-        for largest in known.largest.values():
-            for micros, event_id, second in largest:
-                if second > left:
-                    yield micros, event_id
 
     def _end(self, asset: str, rolling: RollingState, ended: int) -> None:
         for finding in [one for one in self.facts.findings.of_kind(_KIND) if one.asset == asset]:
@@ -219,18 +197,7 @@ class RollingThresholdDetector(Detector):
                 self._forgotten += [(name, None), *((name + b"/%d" % minute, None) for minute in sorted(known.written))]
 
 
-def _note(known: _Asset, row: LiquidationRow) -> None:
-    minute = row[8] - row[8] % MINUTE_MS
-    largest = known.largest.get(minute)
-    if largest is None:
-        largest = known.largest[minute] = []
-    note_largest(largest, (-row[7], row[0], row[8] - row[8] % SECOND_MS))
-    known.changed.add(minute)
-
-
-def _minute_values(known: _Asset, minute: int) -> list[object]:
-    """Return the sums of a minute by second, as two lists, and its largest events."""
-    sums = known.rolling.sums
-    seconds = [second for second in range(60) if minute + second * SECOND_MS in sums]
-    largest = [[micros, event_id.hex(), second] for micros, event_id, second in known.largest[minute]]
-    return [seconds, [sums[minute + second * SECOND_MS] for second in seconds], largest]
+def _sums_of(rolling: RollingState, minute: int) -> list[list[int]]:
+    """Return the seconds of a minute that have events, and their sums."""
+    seconds = [second for second in range(60) if minute + second * SECOND_MS in rolling.sums]
+    return [seconds, [rolling.sums[minute + second * SECOND_MS] for second in seconds]]
