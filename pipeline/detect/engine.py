@@ -19,7 +19,8 @@ State is kept in cells under `rules/`:
 | `rules/NAME/...` | what the detector of that name keeps |
 
 Facts (feeds, coverage, candles, bars) do not depend on the rules and outlive a change of them. Findings and what
-detectors keep do not: with other rules than the cells were made with, what is open is closed, and the detectors begin anew.
+detectors keep do not: with other rules than the cells were made with, what is open is closed, and the detectors begin
+anew.
 """
 
 from __future__ import annotations

@@ -255,22 +255,23 @@ class SurgeDetector(Detector):
         known = self._open.get(bar, {})
         limits = [math.inf] * len(SERIES)
         for number in self._series:
+            place, limit = number, math.inf
             value, threshold, finding = values[number], watch.baselines[number].threshold, known.get(SERIES[number])
             if finding is not None:
-                limits[number] = self._grow(bar, finding, value, unit_of(number))
+                limit = self._grow(bar, finding, value, unit_of(number))
             elif threshold is not None and value / unit_of(number) <= threshold:
                 # One less, because the product is rounded.
-                limits[number] = math.floor(threshold * unit_of(number)) - (number < COUNTS)
+                limit = math.floor(threshold * unit_of(number)) - (number < COUNTS)
             elif threshold is not None:
-                place = number % COUNTS
-                micros, count = values[place], values[place + COUNTS]
-                if micros < self._floor_micros:
-                    limits[place] = min(limits[place], self._floor_micros - 1)
-                elif count < self._rule.least_events:
-                    limits[place + COUNTS] = min(limits[place + COUNTS], self._rule.least_events - 1)
+                position = number % COUNTS
+                if values[position] < self._floor_micros:
+                    place, limit = position, self._floor_micros - 1
+                elif values[position + COUNTS] < self._rule.least_events:
+                    place, limit = position + COUNTS, self._rule.least_events - 1
                 else:
                     self._fire(bar, number, value / unit_of(number), watch.baselines[number])
-                    limits[number] = value
+                    limit = value
+            limits[place] = min(limits[place], limit)
         return limits
 
     def _grow(self, bar: _Bar, finding: Finding, value: int, unit: int) -> int:
