@@ -18,7 +18,8 @@ class AlertRule:
     The last text columns may be words for the message only if they do not change from one evaluation to the next. The
     rule fires when the number is above `above` for `holds_s`, and rests once it is at or under `recovers_at`.
     `looks_back_s` is the time range of the query; it is wider than the delay of the pipeline. `no_data` and `on_error`
-    are chosen on purpose, `why` says why.
+    are chosen on purpose, `why` says why. `facts` are further numbers for the message, by a capital letter: queries
+    with the same labels, read as `$values.LETTER.Value`.
     """
 
     uid: str
@@ -39,6 +40,7 @@ class AlertRule:
     no_data: NoData = "OK"
     on_error: OnError = "Error"
     labels: tuple[tuple[str, str], ...] = field(default=())
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

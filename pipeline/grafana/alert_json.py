@@ -88,15 +88,6 @@ def _annotations(rule: AlertRule) -> dict[str, str]:
 
 def _data(rule: AlertRule, source: str) -> list[Json]:
     span = {"from": rule.looks_back_s, "to": 0}
-    query = target_json(Query(rule.sql, "table"), "A", source) | {"intervalMs": 60_000, "maxDataPoints": 1_000}
-    reduce = {
-        "refId": "B",
-        "type": "reduce",
-        "datasource": _EXPRESSION,
-        "expression": "A",
-        "reducer": "last",
-        "settings": {"mode": "dropNN"},
-    }
     condition: Json = {"evaluator": {"type": "gt", "params": [rule.above]}}
     if rule.recovers_at is not None:
         condition["unloadEvaluator"] = {"type": "lt", "params": [rule.recovers_at]}
@@ -108,7 +99,24 @@ def _data(rule: AlertRule, source: str) -> list[Json]:
         "conditions": [condition],
     }
     return [
-        {"refId": "A", "relativeTimeRange": span, "datasourceUid": source, "model": query},
-        {"refId": "B", "relativeTimeRange": span, "datasourceUid": "__expr__", "model": reduce},
+        *_reduced(rule.sql, "A", "B", span, source),
         {"refId": "C", "relativeTimeRange": span, "datasourceUid": "__expr__", "model": threshold},
+        *(entry for letter, sql in rule.facts for entry in _reduced(sql, f"{letter}rows", letter, span, source)),
+    ]
+
+
+def _reduced(sql: str, rows: str, number: str, span: Json, source: str) -> list[Json]:
+    """Return a query by the name `rows`, and its number of each label by the name `number`."""
+    query = target_json(Query(sql, "table"), rows, source) | {"intervalMs": 60_000, "maxDataPoints": 1_000}
+    reduce = {
+        "refId": number,
+        "type": "reduce",
+        "datasource": _EXPRESSION,
+        "expression": rows,
+        "reducer": "last",
+        "settings": {"mode": "dropNN"},
+    }
+    return [
+        {"refId": rows, "relativeTimeRange": span, "datasourceUid": source, "model": query},
+        {"refId": number, "relativeTimeRange": span, "datasourceUid": "__expr__", "model": reduce},
     ]

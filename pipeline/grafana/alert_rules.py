@@ -1,8 +1,7 @@
 """All alert rules. A new one is an entry here, with the panel that shows what it speaks of.
 
-Rules over anomalies (surge, rolling threshold by level, cascade opened and subsided, ratio) read tables of their own
-and get
-a group of their own.
+Rules over anomalies (surge, rolling threshold by level, cascade opened and subsided,
+    ratio) stand in `anomaly_rules.py`.
 
 Each query gives one row per alert: text columns are labels, the one number is compared. Labels stay the same from one
 evaluation to the next, or Grafana would take each evaluation for a new alert. A row that is gone is an alert that is
@@ -14,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.grafana.alert import AlertGroup, AlertRule
+from pipeline.grafana.anomaly_rules import ANOMALIES
 from pipeline.grafana.boards.shared import PIPELINE_UID, QUALITY_UID
 
 _DAY_S: Final = 86_400
@@ -208,7 +208,7 @@ PIPELINE: Final = AlertGroup(
     ),
 )
 
-GROUPS: Final[tuple[AlertGroup, ...]] = (QUALITY, PIPELINE)
+GROUPS: Final[tuple[AlertGroup, ...]] = (QUALITY, PIPELINE, ANOMALIES)
 
 # Rules that once were: Grafana keeps what a file no longer names.
 RETIRED: Final[tuple[str, ...]] = ()

@@ -34,6 +34,9 @@ CHOICES: dict[str, list[str | list[str]]] = {
     "threshold": ["2.5", "x"],
     "period": ["30", "0", ""],
     "bound": ["lower bound"],
+    "kind": [ALL, [], ["surge"], ["ratio", "o'kind"]],
+    "level": ["0", "1", ""],
+    "anomaly": ["", "00", "o'clock"],
 }
 USUAL: dict[str, str | list[str]] = {name: values[0] for name, values in CHOICES.items()}
 QUERIES = {
@@ -100,8 +103,8 @@ def named(client: Client, board: str, panel: int, letter: str = "A", **chosen: s
 def alerting(client: Client, uid: str, until: int) -> dict[tuple[str, ...], float]:
     """Return the labels and numbers that a rule finds at a time, where it fires."""
     rule = RULES[uid]
-    sql = expand_macros(rule.sql.strip(), TimeRange(until - rule.looks_back_s * 1_000, until))
-    result = client.query(sql)
+    of = TimeRange(until - rule.looks_back_s * 1_000, until)
+    result = client.query(expand_macros(rule.sql.strip(), of))
     if not result.result_rows:
         return {}
     kinds = [kind.name for kind in result.column_types]
@@ -358,7 +361,55 @@ def test_every_variable_is_used_and_every_name_is_a_variable():
         ("liquidations-refused-by-us", market.BEGIN + 2 * market.MINUTE, {("sink", "refused")}),
         ("liquidations-refused-by-us", market.END, set()),
         ("liquidations-refused", market.END, set()),
+        ("liquidations-rolling-0", market.CRASH + 30_000, set()),
+        ("liquidations-rolling-1", market.END, {("BTC",)}),
+        ("liquidations-rolling-2", market.END, set()),
+        ("liquidations-surge", market.END, set()),
+        ("liquidations-cascade-opened", market.END, {("ETH", "short")}),
+        ("liquidations-cascade-subsided", market.CRASH + 14 * market.MINUTE, {("BTC", "long")}),
+        ("liquidations-cascade-subsided", market.END, set()),
+        ("liquidations-ratio", market.END, {("BTC", "", "", "long")}),
     ],
 )
 def test_a_rule_fires_when_it_should(client, uid, until, expected):
     assert set(alerting(client, uid, until)) == expected
+
+
+def test_the_numbers_of_a_message_have_the_labels_of_its_alert(client):
+    told = 0
+    for rule in RULES.values():
+        of = TimeRange(market.END - rule.looks_back_s * 1_000, market.END)
+        alerts = {row[:-1] for row in client.query(expand_macros(rule.sql.strip(), of)).result_rows}
+        for letter, sql in rule.facts:
+            rows = client.query(expand_macros(sql.strip(), of)).result_rows
+            assert {row[:-1] for row in rows} == alerts, (rule.uid, letter)
+            told += len(rows)
+        said = set(re.findall(r"\$values\.(\w+)\.Value", rule.summary + rule.description))
+        assert said <= {"B", *(letter for letter, _ in rule.facts)}
+    assert told > 0
+
+
+def test_an_anomaly_is_explained_and_leads_to_its_events(client):
+    rows = {(row["kind"], row["level"]): row for row in named(client, "anomalies", 4)}
+    assert rows["rolling_threshold", 1]["explanation"] == (
+        "rolling threshold: $3.00 million over $2.00 million, coverage 100 %, lower bound"
+    )
+    assert rows["surge", 0]["explanation"].endswith("degraded")
+    contributors = named(client, "anomalies", 5)
+    assert len(contributors) == 3
+    assert {row["anomaly"] for row in contributors} == {rows["rolling_threshold", 1]["anomaly"]}
+    other = named(client, "anomalies", 5, anomaly=rows["rolling_threshold", 0]["anomaly"])
+    assert {row["anomaly"] for row in other} == {rows["rolling_threshold", 0]["anomaly"]}
+
+
+def test_the_threshold_doubles_with_each_level_and_only_while_it_lasts(client):
+    rows = named(client, "symbol", 8, "B", asset=["BTC"])
+    lines = [(row["threshold"], row["level"]) for row in rows]
+    assert lines[0] == (None, None)
+    assert (2e6, 0) in lines
+    assert lines[-1] == (4e6, 1)
+
+
+def test_detections_keep_the_first_revision_whatever_comes_later_or_twice(client):
+    (row,) = [row for row in named(client, "anomalies", 8) if row["kind"] == "surge"]
+    assert row["worst"] == 30

@@ -44,6 +44,19 @@ INTERVAL: Final = Choice(
 MODE: Final = Choice("mode", "Show", (("usd", "Volume in USD"), ("count", "Number of liquidations")))
 LEAST: Final = Typed("min_value", "At least USD", "0")
 POSITIONS: Final = Choice("position", "Position", (("long", "longs"), ("short", "shorts")), many=True)
+KINDS: Final = Choice(
+    "kind",
+    "Rule",
+    tuple(
+        (kind, kind.replace("_", " "))
+        for kind in ("surge", "rolling_threshold", "cascade", "quiet", "ratio", "silent_channel")
+    ),
+    many=True,
+)
+LEAST_LEVEL: Final = Choice(
+    "level", "At least", (("0", "all"), ("1", "warnings"), ("2", "critical ones"), ("3", "what pages a person"))
+)
+ONE_ANOMALY: Final = Typed("anomaly", "Events of", "")
 # Part of titles: what a sum over the chosen feeds is.
 BOUND: Final = Listed(
     "bound",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.grafana.boards.choices import OF_MANY
+from pipeline.grafana.boards.findings import CASCADE_MARK, LEVEL_STEPS, OPEN_ANOMALIES
 from pipeline.grafana.boards.shared import (
     MARKET_UID,
     SYMBOL_UID,
@@ -122,7 +123,29 @@ MARKET: Final = Dashboard(
                 ),
             ),
         ),
-        Section(101, "Over time", (columns_panel(5), strip_panel(6))),
+        Section(
+            101,
+            "Over time",
+            (
+                columns_panel(5),
+                Panel(
+                    50,
+                    "Open anomalies",
+                    "What is going on now that the rules find unusual, and why?",
+                    Rows(
+                        (
+                            Column("started", "time:YYYY-MM-DD HH:mm:ss", width=165),
+                            Column("level", steps=LEVEL_STEPS),
+                            Column("explanation", width=640),
+                        )
+                    ),
+                    (Query(OPEN_ANOMALIES, "table"),),
+                    width=24,
+                    height=7,
+                ),
+                strip_panel(6),
+            ),
+        ),
         Section(
             102,
             "Where",
@@ -190,4 +213,5 @@ MARKET: Final = Dashboard(
             ),
         ),
     ),
+    (CASCADE_MARK,),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.grafana.boards.choices import OF_ONE
+from pipeline.grafana.boards.findings import CASCADE_MARK, REGIME, REGIMES, THRESHOLD
 from pipeline.grafana.boards.shared import (
     LONG_AND_SHORT,
     SYMBOL_UID,
@@ -15,7 +16,7 @@ from pipeline.grafana.boards.shared import (
     strip_panel,
 )
 from pipeline.grafana.dashboard import Dashboard, Section
-from pipeline.grafana.panel import Candles, Chart, Number, Panel, Query, Series, Step
+from pipeline.grafana.panel import Candles, Chart, Number, Panel, Query, Series, Step, Strip
 from pipeline.grafana.sql import (
     CHANNELS,
     CONTRACTS,
@@ -28,7 +29,7 @@ from pipeline.grafana.sql import (
     bucket,
     grid,
 )
-from pipeline.grafana.theme import ANOMALY, NEUTRAL, PRICE
+from pipeline.grafana.theme import ANOMALY, NEUTRAL, PRICE, WORST
 from pipeline.grafana.variable import Choice, Typed
 
 _MARKS: Final = (
@@ -197,16 +198,34 @@ SYMBOL: Final = Dashboard(
                 Panel(
                     8,
                     "Liquidated in the last hour: ${bound}",
-                    "Is the last hour's sum above the base of 1 million USD, or a doubling of it? The highest "
-                    "sum of each "
-                    "bucket, all sizes and both positions.",
+                    "Is the last hour's sum above the bound that it has to pass next, and how often has it passed one? "
+                    "The bound doubles with each `level` that is reached, until the hour is calm again. The highest "
+                    "sum of "
+                    "each bucket, all sizes and both positions.",
                     Chart(
                         "line",
-                        (Series("last hour", PRICE), LONG_AND_SHORT[-1]),
-                        steps=(Step(None, "transparent"), Step(1e6, ANOMALY)),
+                        (
+                            Series("last hour", PRICE),
+                            Series("threshold", ANOMALY, "steps", dashed=True),
+                            Series("level", WORST, "points", axis="right", unit="none"),
+                            LONG_AND_SHORT[-1],
+                        ),
+                        steps=(Step(None, "transparent"), Step(1e6, NEUTRAL)),
                     ),
-                    (Query(_ROLLING), Query(NOT_COVERED)),
+                    (Query(_ROLLING), Query(THRESHOLD), Query(NOT_COVERED)),
                     unit="currencyUSD",
+                ),
+                Panel(
+                    50,
+                    "Regime",
+                    "What kind of time is it, by the asset's own week before: much or little money, many or few "
+                    "events? "
+                    "Not known: less than nine tenths were covered, or fewer than 50 bars are known.",
+                    Strip(states=REGIMES),
+                    (Query(REGIME),),
+                    width=24,
+                    height=4,
+                    interval="5m",
                 ),
                 Panel(
                     9,
@@ -252,4 +271,5 @@ SYMBOL: Final = Dashboard(
             ),
         ),
     ),
+    (CASCADE_MARK,),
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from clickhouse_connect.driver.client import Client
 from unit.warehouse.rows import (
+    anomaly,
     bar,
     candle,
+    cascade,
     dead_letter,
     heartbeat,
     liquidation,
@@ -19,7 +21,7 @@ from unit.warehouse.rows import (
 from pipeline.codec import Codec
 from pipeline.embedded.simulator import START_MS, instruments, simulate
 from pipeline.feeds.mapping import Mapping
-from pipeline.records import Bar, DeadLetter, Heartbeat, Liquidation, Record
+from pipeline.records import Bar, DeadLetter, Heartbeat, Liquidation, Record, identity
 from pipeline.windows.checkpoint import take
 from pipeline.windows.fold import Batch, fold, liquidation_row
 from pipeline.windows.parameters import WindowParameters
@@ -33,6 +35,8 @@ CHANNELS = (("binance", "forceOrder"), ("bybit", "linear"), ("bybit", "inverse")
 # Nobody listened to OKX in these minutes.
 GAP = (BEGIN + 20 * MINUTE, BEGIN + 40 * MINUTE)
 QUOTED = "O'NEIL"
+# When the findings begin.
+CRASH = BEGIN + 60 * MINUTE
 
 
 def records() -> list[Record]:
@@ -42,7 +46,14 @@ def records() -> list[Record]:
     mapped = [found for frame in simulate(7, HOURS) for found in mapping.map(frame)]
     letters = [one for one in mapped if isinstance(one, DeadLetter)]
     events = [one for one in mapped if isinstance(one, Liquidation) and not in_gap(one)]
-    return [*events, *letters, *heartbeats(MINUTE // 6), *folded(events), *beside()]
+    largest = sorted(events, key=lambda event: -event.notional_micros)
+    return [
+        *events,
+        *letters,
+        *heartbeats(MINUTE // 6),
+        *folded(events),
+        *beside([event.event_id for event in largest[:3]]),
+    ]
 
 
 def in_gap(event: Liquidation) -> bool:
@@ -80,7 +91,7 @@ def folded(events: list[Liquidation]) -> list[Record]:
     return [*(Bar(**fields) for fields in checkpoint.bars), *checkpoint.coverage, *checkpoint.tallies]
 
 
-def beside() -> list[Record]:
+def beside(largest: list[bytes]) -> list[Record]:
     """Return readings of a few contracts, and rows that a calm market would not have."""
     found: list[Record] = []
     for exchange, symbol, price in (("binance", "BTCUSDT", 98_000.0), ("bybit", "ETHUSDT", 3_900.0)):
@@ -118,8 +129,55 @@ def beside() -> list[Record]:
         silence(began=GAP[0], found=GAP[0] + 5 * MINUTE, exchange="okx", channel="SWAP"),
         dead_letter(received_time=(BEGIN + MINUTE) * 1_000),
     ]
+    found += findings(largest)
     found += [dead_letter(stage="sink", reason="refused", received_time=(BEGIN + MINUTE) * 1_000, sequence=9)]
     return found
+
+
+def findings(largest: list[bytes]) -> list[Record]:
+    """Return what rules would find, the first fires with these events: doublings, a surge, a cascade, and more."""
+    ids = [identity("finding", number) for number in range(6)]
+    fires = [
+        anomaly(
+            CRASH + level * MINUTE,
+            anomaly_id=ids[level],
+            contributors=largest,
+            kind="rolling_threshold",
+            position="both",
+            interval_ms=0,
+            level=level,
+            threshold=1e6 * 2**level,
+            value=1.5e6 * 2**level,
+            baseline_mean=None,
+            baseline_sd=None,
+            baseline_n=0,
+            details={"incident": 1.0, "next_threshold_usd": 2e6 * 2**level},
+        )
+        for level in range(2)
+    ]
+    surge = {"anomaly_id": ids[2], "contributors": [], "degraded": True}
+    ended = {"state": "closed", "ended": CRASH + 5 * MINUTE}
+    return [
+        *fires,
+        anomaly(CRASH, **surge),
+        anomaly(CRASH, 2, updated=CRASH + MINUTE, **surge, **ended),
+        anomaly(CRASH, anomaly_id=ids[3], kind="cascade", interval_ms=0, **ended),
+        cascade(CRASH, cascade_id=ids[3], state="closed", end=CRASH + 5 * MINUTE),
+        cascade(END - 2 * MINUTE, asset="ETH", position="short"),
+        anomaly(CRASH, anomaly_id=ids[4], kind="ratio", measure="share", value=0.04, threshold=0.02),
+        anomaly(
+            GAP[0] + 5 * MINUTE,
+            anomaly_id=ids[5],
+            kind="silent_channel",
+            scope="channel",
+            asset="",
+            exchange="okx",
+            symbol="SWAP",
+            position="both",
+            measure="count",
+            contributors=[],
+        ),
+    ]
 
 
 def fill(client: Client) -> None:

@@ -1,0 +1,208 @@
+"""Anomalies and cascades: what the rules found, why, and how soon."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.grafana.boards.choices import ASSETS, EXCHANGES, INTERVAL, KINDS, LEAST_LEVEL, ONE_ANOMALY, POSITIONS
+from pipeline.grafana.boards.findings import (
+    ANOMALIES_UID,
+    CASCADE_MARK,
+    CASCADE_ROWS,
+    CASCADES,
+    CONCERNED,
+    EXPLANATION,
+    LEVEL_STEPS,
+    OF,
+)
+from pipeline.grafana.boards.shared import age_panel, covered_panel, events_table, strip_panel
+from pipeline.grafana.dashboard import Dashboard, Section
+from pipeline.grafana.panel import Chart, Column, Number, Panel, Query, Rows, Step
+from pipeline.grafana.sql import bucket
+from pipeline.grafana.theme import BAD, GOOD
+
+_KIND = "$__conditionalAll(kind IN (${kind:singlequote}), $kind)"
+_FOUND = f"$__timeFilter_ms(started) AND {_KIND} AND level >= toInt32OrZero(${{level:singlequote}}) AND {CONCERNED}"
+
+_NUMBERS = f"""
+SELECT if(count() = 0, NULL, countIf(state = 'open')) AS `open`, if(count() = 0, NULL, count()) AS found,
+    if(count() = 0, NULL, countIf(degraded)) AS degraded
+FROM anomalies
+WHERE {_FOUND}
+"""
+
+_TABLE = f"""
+SELECT started, kind, {OF} AS about, position, level, {EXPLANATION} AS explanation, value, threshold, state, updated,
+    anomaly_id AS anomaly
+FROM anomalies
+WHERE {_FOUND}
+ORDER BY started DESC, level DESC, about
+LIMIT 500
+"""
+
+# The anomaly that was clicked, else the gravest of the time range.
+_ONE = f"""(SELECT anomaly_id FROM anomalies
+    WHERE {_FOUND} AND notEmpty(contributors)
+    ORDER BY anomaly_id = ${{anomaly:singlequote}} DESC, level DESC, value / threshold DESC, anomaly_id LIMIT 1)"""
+_SINCE = (
+    f"(SELECT max(started) - toIntervalHour(2) FROM anomalies WHERE $__timeFilter_ms(started) AND anomaly_id = {_ONE})"
+)
+_UNTIL = f"(SELECT max(updated) FROM anomalies WHERE $__timeFilter_ms(started) AND anomaly_id = {_ONE})"
+_CONTRIBUTORS = f"""
+SELECT event_time AS time, exchange, asset, symbol, position, notional_usd AS usd, price, price_kind, completeness,
+    {_ONE} AS anomaly
+FROM events
+WHERE event_time >= {_SINCE} AND event_time <= {_UNTIL} AND event_id IN (
+    SELECT arrayJoin(contributors) FROM anomalies WHERE $__timeFilter_ms(started) AND anomaly_id = {_ONE})
+ORDER BY usd DESC, time
+"""
+
+_FIRED = f"""
+SELECT kind, level, count() AS fired, countIf(state = 'open') AS `open now`, uniqExact(asset, symbol) AS about,
+    countIf(degraded) / count() AS `degraded`, max(started) AS latest
+FROM anomalies
+WHERE {_FOUND}
+GROUP BY kind, level
+ORDER BY kind, level
+"""
+
+_OVER_TIME = f"""
+SELECT {bucket("started")} AS time, kind AS rule, count() AS Value
+FROM anomalies
+WHERE {_FOUND}
+GROUP BY time, rule
+ORDER BY time, rule
+"""
+
+_TOLD = f"$__timeFilter_ms(started) AND {_KIND}"
+_DELAYS = f"""
+SELECT kind, count() AS anomalies, quantileExact(0.5)(delay_ms) / 1000 AS p50,
+    quantileExact(0.95)(delay_ms) / 1000 AS p95,
+    max(delay_ms) / 1000 AS worst
+FROM detections
+WHERE {_TOLD}
+GROUP BY kind
+ORDER BY kind
+"""
+
+_TIME = "time:YYYY-MM-DD HH:mm:ss"
+
+ANOMALIES: Final = Dashboard(
+    ANOMALIES_UID,
+    "Liquidations: anomalies and cascades",
+    "What did the rules find, why, and how soon?",
+    (ASSETS, EXCHANGES, INTERVAL, POSITIONS, KINDS, LEAST_LEVEL, ONE_ANOMALY),
+    (
+        Section(
+            100,
+            "At a glance",
+            (
+                age_panel(1, 6),
+                covered_panel(2, 6),
+                Panel(
+                    3,
+                    "Anomalies",
+                    "How many are open, how many were found, and how many of them rest on less than their rule asks "
+                    "for?",
+                    Number((Step(None, GOOD), Step(1, BAD)), decimals=0, joined=True),
+                    (Query(_NUMBERS, "table"),),
+                    width=12,
+                    height=4,
+                ),
+            ),
+        ),
+        Section(
+            101,
+            "Found",
+            (
+                Panel(
+                    4,
+                    "Anomalies and why",
+                    "What was found, and why? The value that was judged, its bound, what was usual before, and the "
+                    "coverage of what it rests on. A click on `anomaly` shows its events below.",
+                    Rows(
+                        (
+                            Column("started", _TIME, width=165),
+                            Column("level", steps=LEVEL_STEPS),
+                            Column("explanation", width=560),
+                            Column("value", "short"),
+                            Column("threshold", "short"),
+                            Column("updated", _TIME, width=165),
+                            Column("anomaly", link=ANOMALIES_UID, passes="anomaly"),
+                        )
+                    ),
+                    (Query(_TABLE, "table"),),
+                    width=24,
+                    height=12,
+                ),
+                Panel(
+                    5,
+                    "Contributing events",
+                    "Which are the largest liquidations in one anomaly, at most ten? The one that was clicked "
+                    "above, else "
+                    "the gravest of the time range.",
+                    events_table(),
+                    (Query(_CONTRIBUTORS, "table"),),
+                    width=24,
+                    height=9,
+                ),
+            ),
+        ),
+        Section(
+            102,
+            "Cascades",
+            (
+                Panel(
+                    6,
+                    "Cascades",
+                    "Which runs of forced orders were large for their asset, and what did the price do? `move`: "
+                    "from the "
+                    "first liquidation to the extreme one; afterwards of a traded price, against that before the "
+                    "cascade.",
+                    CASCADE_ROWS,
+                    (Query(CASCADES, "table"),),
+                    width=24,
+                    height=10,
+                ),
+            ),
+        ),
+        Section(
+            103,
+            "The rules",
+            (
+                Panel(
+                    7,
+                    "How often each rule fired",
+                    "Which rules fire, and how often on incomplete data? Rules that fire all the time are not read.",
+                    Rows(
+                        (
+                            Column("degraded", "percentunit", 0),
+                            Column("level", steps=LEVEL_STEPS),
+                            Column("latest", _TIME, width=165),
+                        )
+                    ),
+                    (Query(_FIRED, "table"),),
+                ),
+                Panel(
+                    8,
+                    "Delay of detection",
+                    "How long after its begin was an anomaly told, in event time? Of a surge the begin is that of "
+                    "its bar.",
+                    Rows(tuple(Column(name, "s", 1) for name in ("p50", "p95", "worst"))),
+                    (Query(_DELAYS, "table"),),
+                ),
+                Panel(
+                    9,
+                    "Anomalies over time",
+                    "When did which rule fire?",
+                    Chart("columns", stacked=True),
+                    (Query(_OVER_TIME),),
+                    unit="short",
+                    width=24,
+                ),
+                strip_panel(10),
+            ),
+        ),
+    ),
+    (CASCADE_MARK,),
+)
