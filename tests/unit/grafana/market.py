@@ -46,7 +46,8 @@ def records() -> list[Record]:
     mapped = [found for frame in simulate(7, HOURS) for found in mapping.map(frame)]
     letters = [one for one in mapped if isinstance(one, DeadLetter)]
     events = [one for one in mapped if isinstance(one, Liquidation) and not in_gap(one)]
-    largest = sorted(events, key=lambda event: -event.notional_micros)
+    before = [event for event in events if event.event_time < CRASH]
+    largest = sorted(before, key=lambda event: -event.notional_micros)
     return [
         *events,
         *letters,
