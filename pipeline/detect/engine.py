@@ -9,8 +9,8 @@ State is kept in cells under `rules/`:
 | key | value |
 |---|---|
 | `rules/engine` | version, hash of the rules, offset |
-| `rules/pending` | liquidations since the last tick |
-| `rules/candles_pending` | closed candles since the last tick |
+| `rules/pending/...` | liquidations since the last tick, in parts |
+| `rules/candles_pending/...` | closed candles since the last tick, in parts |
 | `rules/feeds/ASSET` | on which channels and contracts an asset was seen |
 | `rules/coverage/...` | covered time of bars gone by |
 | `rules/candles/...` | the closed candles of the last hour, by contract |
@@ -40,6 +40,7 @@ from pipeline.detect.detectors import DETECTORS
 from pipeline.detect.detectors.pulses import PulsesDetector
 from pipeline.detect.finding import Findings
 from pipeline.detect.largest_events import LargestEvents
+from pipeline.detect.pending import PendingCells
 from pipeline.detect.rules import Rules
 from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
@@ -48,10 +49,11 @@ from pipeline.windows.state import PartitionState
 
 PREFIX: Final = "rules/"
 _HEAD: Final = b"rules/engine"
-_PENDING: Final = b"rules/pending"
-_CANDLES_PENDING: Final = b"rules/candles_pending"
-_FACTS: Final = tuple(f"rules/{kind}/".encode() for kind in ("feeds", "coverage", "candles", "bars", "largest"))
-_VERSION: Final = 1
+_FACTS: Final = tuple(
+    f"rules/{kind}/".encode()
+    for kind in ("pending", "candles_pending", "feeds", "coverage", "candles", "bars", "largest")
+)
+_VERSION: Final = 2
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 _BY_TIME: Callable[[LiquidationRow], Any] = itemgetter(8, 0)
 
@@ -82,7 +84,10 @@ class Engine:
             self.detectors.append(PulsesDetector(self.facts))
         self.accepted: list[LiquidationRow] = []
         self.candles: list[CandleRow] = []
-        self._pending_written: set[bytes] = set()
+        self._pending = PendingCells[LiquidationRow](
+            lambda row: [row[0].hex(), *row[1:]], lambda row: (bytes.fromhex(row[0]), *row[1:])
+        )
+        self._candles_pending = PendingCells[CandleRow](list, lambda row: CandleRow(*row))
         self._changed_feeds: set[str] = set()
         self._dropped: list[bytes] = []
 
@@ -108,6 +113,7 @@ class Engine:
             for row in self.accepted:
                 by_asset[row[4]].append(row)
             self.accepted = []
+            self._pending.take_all()
             for asset, events in by_asset.items():
                 if len(events) > 1:
                     events.sort(key=_BY_TIME)
@@ -130,8 +136,8 @@ class Engine:
         cells: list[Cell] = [(key, None) for key in self._dropped]
         self._dropped = []
         cells.append((_HEAD, orjson.dumps([_VERSION, self._hash, offset])))
-        cells += self._pending(_PENDING, [[row[0].hex(), *row[1:]] for row in self.accepted])
-        cells += self._pending(_CANDLES_PENDING, [list(row) for row in self.candles])
+        cells += _under("pending", self._pending.cells(self.accepted))
+        cells += _under("candles_pending", self._candles_pending.cells(self.candles))
         for asset in sorted(self._changed_feeds):
             contracts = self.facts.feeds[asset].contracts
             cells.append((f"rules/feeds/{asset}".encode(), orjson.dumps([[*feed, r] for feed, r in contracts.items()])))
@@ -168,12 +174,8 @@ class Engine:
         self.facts.candles.restore(named["candles"])
         self.facts.bars.restore(named["bars"])
         self.facts.largest.restore(named["largest"])
-        if _PENDING in own:
-            self.accepted = [(bytes.fromhex(row[0]), *row[1:]) for row in orjson.loads(own[_PENDING])]
-            self._pending_written.add(_PENDING)
-        if _CANDLES_PENDING in own:
-            self.candles = [CandleRow(*row) for row in orjson.loads(own[_CANDLES_PENDING])]
-            self._pending_written.add(_CANDLES_PENDING)
+        self.accepted = self._pending.restore(named["pending"])
+        self.candles = self._candles_pending.restore(named["candles_pending"])
         self.facts.watermark = state.watermark
         self.facts.coverage.begin_tick(state)
         if rules_hash == self._hash:
@@ -192,7 +194,7 @@ class Engine:
         self.facts.outputs += former.take()[0]
         for name, build in DETECTORS.items():
             build(self.facts).abandon(named[name], rules_hash)
-        facts = (_HEAD, _PENDING, _CANDLES_PENDING, *_FACTS)
+        facts = (_HEAD, *_FACTS)
         self._dropped = sorted(key for key in own if not key.startswith(facts))
 
     def _give_candles(self) -> None:
@@ -200,20 +202,11 @@ class Engine:
         for candle in self.candles:
             by_asset[candle.asset].append(candle)
         self.candles = []
+        self._candles_pending.take_all()
         for asset, candles in by_asset.items():
             self.facts.candles.take(asset, candles)
             for detector in self.detectors:
                 detector.take_candles(asset, candles)
-
-    def _pending(self, key: bytes, rows: Sequence[object]) -> list[Cell]:
-        """Return the cell of what came since the last tick, if it is another than the one that is stored."""
-        if rows:
-            self._pending_written.add(key)
-            return [(key, orjson.dumps(rows))]
-        if key in self._pending_written:
-            self._pending_written.remove(key)
-            return [(key, None)]
-        return []
 
     def _note_feeds(self, asset: str, events: Sequence[LiquidationRow]) -> None:
         feeds = self.facts.feeds.get(asset)
