@@ -122,7 +122,7 @@ def legend(entries: Sequence[Entry]) -> str:
 def strip_legend(strip: Strip, unit: str) -> str:
     """Return what the colours of a strip mean."""
     entries = [(state.text, state.colour, False) for state in strip.states]
-    for step, following in zip(strip.steps, [*strip.steps[1:], None], strict=True):
+    for step, following in zip(strip.steps, (*strip.steps[1:], None), strict=False):
         least = "less" if step.value is None else f"{in_words(step.value, unit)} and more"
         below = "" if following is None or step.value is not None else f" than {in_words(following.value, unit)}"
         entries.append((least + below, step.colour, False))

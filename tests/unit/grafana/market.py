@@ -109,6 +109,7 @@ def beside(largest: list[bytes]) -> list[Record]:
                     low=moved * 0.998,
                     close=moved * 1.001,
                     received_time=start * 1_000,
+                    closed=True,
                 )
             )
             readings = {"open_interest_usd": 1e9, "funding_rate": 1e-4, "long_account_share": 0.6, "mark_price": moved}
