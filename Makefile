@@ -23,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check format bench secrets up lock clean
+.PHONY: help setup demo test check format bench pictures secrets up lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,11 @@ format: $(DEVELOPMENT) ## bring the code into the house's format
 
 bench: $(DEVELOPMENT) $(PEERS) ## measure speed beside other engines (Python 3.11 or 3.12) on a real Kafka
 	$(BIN)/python tests/bench/run.py $(ARGS)
+
+pictures: $(DEVELOPMENT) ## take the README's pictures from the report of a simulated market (needs Chromium)
+	rm -rf build/pictures
+	$(BIN)/liquidations demo --data build/pictures
+	$(BIN)/python tests/pictures/take.py build/pictures/report.html
 
 secrets: ## write .env with random passwords for docker compose, once
 	@$(PYTHON) infra/compose/write_secrets.py .env

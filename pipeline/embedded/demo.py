@@ -22,12 +22,15 @@ from pipeline.embedded.pipeline import Servers, Snapshot, clickhouse_folder, run
 from pipeline.embedded.simulator import START_MS
 from pipeline.embedded.totals import Totals
 from pipeline.errors import OperationError
+from pipeline.grafana.report.report import Wanted
+from pipeline.grafana.report.writing import write_report
 from pipeline.ingest.publisher import Publisher
 from pipeline.ingest.replay import Progress as ToldOften
 from pipeline.ingest.replay import Replayed
 from pipeline.settings import Settings
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.databases import USUAL
+from pipeline.warehouse.query import run_query
 
 _HOUR_US = 3_600_000_000
 _NOTE = "demo.json"
@@ -48,10 +51,11 @@ class DemoError(OperationError):
 
 
 def run_demo(settings: Settings, data: Path, seed: int, hours: float, console: Console | None = None) -> Totals:
-    """Simulate a market, take it through the pipeline into the folder `data`, and print what was found.
+    """Simulate a market, take it through the pipeline into the folder `data`, and tell what was found.
 
-    While it works it shows how far it is; in the end come the findings and what to try next. The same seed and length
-    again give the same rows. Raises `DemoError` if the folder holds another simulated market: the two would add up.
+    While it works it shows how far it is; in the end come the findings, what to try next, and the report.
+    The same seed and length again give the same rows. Raises `DemoError` if the folder holds another simulated
+    market: the two would add up.
     """
     console = console or _console()
     keep_one_market(data, seed, hours)
@@ -72,6 +76,7 @@ def run_demo(settings: Settings, data: Path, seed: int, hours: float, console: C
     console.print()
     for line in next_steps(data, program()):
         _say(console, line)
+    _say(console, f"\nAll panels in one page, for a browser: {_write_report(settings, data)}")
     return totals
 
 
@@ -132,6 +137,17 @@ def _found(data: Path) -> RenderableType:
         return findings(query)
     finally:
         client.close()
+
+
+def _write_report(settings: Settings, data: Path) -> Path:
+    """Write the report of the market beside its data and return its path."""
+    out = data / "report.html"
+    client = connect(clickhouse_folder(data))
+    try:
+        write_report(lambda sql: run_query(client, sql, "JSONCompact"), Wanted(), settings, out)
+    finally:
+        client.close()
+    return out
 
 
 @contextmanager

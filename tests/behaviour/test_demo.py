@@ -194,6 +194,14 @@ def test_output_tells_what_happened_and_fits_a_narrow_terminal(ran, truth):
     assert any("market at 06:" in line for line in lines)
 
 
+def test_it_ends_with_the_report(ran):
+    data, output = ran
+    assert output.splitlines()[-1] == f"All panels in one page, for a browser: {data / 'report.html'}"
+    page = (data / "report.html").read_text()
+    assert "liquidations-market-5" in page
+    assert len(page) < 3_000_000
+
+
 def test_the_printed_commands_work_as_printed(ran):
     data, output = ran
     commands = [line.strip() for line in output.splitlines() if " sql " in line]
