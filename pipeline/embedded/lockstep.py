@@ -22,6 +22,8 @@ from typing import Any, Final, cast
 # Sockets of one machine need microseconds. What takes so long is broken.
 _PATIENCE_S: Final = 30.0
 _LOOK_S: Final = 0.05
+# So many times the clock jumps without a look at what is outside.
+_UNASKED: Final = 32
 
 # The address of one end and that of the other.
 _Way = tuple[object, object]
@@ -168,6 +170,7 @@ class _LockStepSelector(selectors.DefaultSelector):
         super().__init__()
         self._under_way = under_way
         self._let_pass = let_pass
+        self._unasked = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return what sockets have to say, or nothing once `timeout` seconds of the loop's clock have passed."""
@@ -176,26 +179,28 @@ class _LockStepSelector(selectors.DefaultSelector):
             return []
         under_way = self._under_way
         until_s = 0.0
-        while True:
-            events = super().select(0)
+        while under_way.is_moving:
+            events = super().select(_LOOK_S if until_s else 0)
             if events:
                 return sorted(events, key=lambda event: event[0].fd)
-            if under_way.is_moving:
-                until_s = until_s or time.monotonic() + _PATIENCE_S
-                if time.monotonic() > until_s:
-                    raise LockStepError(f"what was sent is not read within {_PATIENCE_S:g} s")
-                events = super().select(_LOOK_S)
-                if events:
-                    return events
-            elif under_way.waiting:
-                under_way.release()
-                # What was written is there already, most times; a connection that was closed has something to do now.
-                return super().select(0)
-            elif timeout is None:
-                return super().select(None)
-            else:
-                self._let_pass(timeout)
-                return []
+            until_s = until_s or time.monotonic() + _PATIENCE_S
+            if time.monotonic() > until_s:
+                raise LockStepError(f"what was sent is not read within {_PATIENCE_S:g} s")
+        # No socket has anything to say now, so none is asked: every question costs a change of threads where another
+        # one is busy.
+        if under_way.waiting:
+            under_way.release()
+            # What was written is there already, most times; a connection that was closed has something to do now.
+            return super().select(0)
+        self._unasked += 1
+        if timeout is None or self._unasked >= _UNASKED:
+            # Signals and other threads come by a socket, too.
+            self._unasked = 0
+            events = super().select(timeout if timeout is None else 0)
+            if events or timeout is None:
+                return events
+        self._let_pass(timeout)
+        return []
 
 
 class _End(asyncio.Protocol):

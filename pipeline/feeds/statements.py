@@ -6,7 +6,8 @@ Two kinds, beside the messages of exchanges:
   subscribed. The payload is `{"heartbeats": [...], "subscriptions": [...]}`, each object with the fields of the record
   but exchange and collector, which the frame tells. They become `Heartbeat` and `Subscription` records.
 - *instruments*, channel `instruments`, connection `COLLECTOR/instruments`: what is new in an exchange's metadata, one
-  JSON object a line: `{"instrument": {...}}` with the fields of an `Instrument`, or `{"delisted": "SYMBOL"}`. They give
+  JSON object a line: `{"instrument": {...}}` with the fields of an `Instrument`, `{"delisted": "SYMBOL"}`, or
+  `{"known": "nothing"}` where a collector begins, who has to find the exchange's contracts first. They give
   no event; the frames behind them on the same collector's connections are mapped with these contracts.
 
 An exchange may call a channel of its own so: only both names together make a statement.
@@ -104,6 +105,11 @@ def instruments_payloads(found: Sequence[Instrument], delisted: Sequence[str] = 
         yield b"\n".join(lines[begin : begin + INSTRUMENTS_PER_FRAME])
 
 
+def nothing_known_payload() -> bytes:
+    """Return the payload that says that a collector has just begun and knows no contract of the exchange."""
+    return orjson.dumps({"known": "nothing"})
+
+
 def map_statements(frame: Frame) -> Iterator[Mapped]:
     """Return the heartbeats and then the subscriptions in one frame; what cannot be used is refused one by one."""
     try:
@@ -127,6 +133,10 @@ def learn_instruments(frame: Frame, known: MutableMapping[tuple[str, str], Instr
             row = object_of("a line", json_of(line))
             if "delisted" in row:
                 known.pop((frame.exchange, word("delisted", row["delisted"])), None)
+                continue
+            if row.get("known") == "nothing":
+                for key in [key for key in known if key[0] == frame.exchange]:
+                    del known[key]
                 continue
             instrument = instrument_of(object_of("instrument", row.get("instrument")))
             if instrument.exchange != frame.exchange:

@@ -19,6 +19,7 @@ from pipeline.feeds.statements import (
     STATEMENTS,
     instruments_connection,
     instruments_payloads,
+    nothing_known_payload,
     statements_connection,
     statements_payload,
 )
@@ -148,7 +149,7 @@ class ExchangeCollector:
     def repeat(self, since_ms: int) -> None:
         """Say all contracts and subscriptions again, so that who reads from `since_ms` on knows them."""
         for payload in instruments_payloads(list(self._instruments.values())):
-            self._intake.bring(self.exchange, INSTRUMENTS, instruments_connection(self._settings.collector), payload)
+            self._bring_instruments(payload)
         subscriptions = [one for listening in self._listenings for one in listening.repeat(since_ms)]
         if subscriptions:
             self._bring(statements_payload((), subscriptions))
@@ -170,6 +171,8 @@ class ExchangeCollector:
 
     async def run(self) -> None:
         """Listen until cancelled. A fault of our own is raised."""
+        # A replay over our beginning must not map with what an earlier process knew.
+        self._bring_instruments(nothing_known_payload())
         # Whole markets need not wait for the list of contracts.
         for listening in self._listenings:
             if not listening.channel.per_symbol:
@@ -193,6 +196,9 @@ class ExchangeCollector:
 
     def _bring(self, payload: bytes) -> None:
         self._intake.bring(self.exchange, STATEMENTS, self._connection, payload)
+
+    def _bring_instruments(self, payload: bytes) -> None:
+        self._intake.bring(self.exchange, INSTRUMENTS, instruments_connection(self._settings.collector), payload)
 
     def _line(self, channel: Channel, pace: Pace) -> Line:
         settings = self._settings

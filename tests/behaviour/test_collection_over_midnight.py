@@ -7,7 +7,7 @@ from market_rig import Collected, collected, refusals, rows_of
 
 from pipeline.embedded.exchange_server import Play
 from pipeline.feeds.mapping import Mapping
-from pipeline.feeds.statements import has_instruments
+from pipeline.feeds.statements import has_instruments, nothing_known_payload
 from pipeline.records import Heartbeat, Liquidation, Subscription
 
 # 2026-11-24 23:57:00 UTC.
@@ -34,7 +34,10 @@ def test_the_day_begins_with_all_contracts_and_subscriptions(days):
             line for frame in before if has_instruments(frame) and frame.exchange == exchange for line in _lines(frame)
         }
         assert len(said) > 40
-        assert set(_lines(first)) == said
+        # Where the collector began, it knew none.
+        begun = next(frame for frame in before if has_instruments(frame) and frame.exchange == exchange)
+        assert begun.payload == nothing_known_payload()
+        assert set(_lines(first)) == said - {nothing_known_payload()}
     again = [frame for frame in frames if has_instruments(frame)]
     assert len(again) == 2
     subscribed = [one for one in found.of(Subscription, state="up") if one.time == MIDNIGHT_MS]

@@ -15,6 +15,7 @@ from pipeline.feeds.statements import (
     collector_of,
     instruments_connection,
     instruments_payloads,
+    nothing_known_payload,
     statements_connection,
     statements_payload,
 )
@@ -165,6 +166,20 @@ def test_a_changed_contract_counts_from_then_on_and_a_delisted_one_is_gone():
     first, second, third = mapped(mapping, *frames)
     assert (first.quantity, second.quantity) == (0.03, 0.3)
     assert isinstance(third, DeadLetter)
+
+
+def test_a_collector_that_begins_anew_knows_no_contract_of_its_exchange():
+    """Live it is another process: a replay must refuse what that one refused before it had the list."""
+    other = replace(SWAP, exchange="gate", symbol="BTC_USDT")
+    mapping = Mapping({("gate", other.symbol): other})
+    (payload,) = instruments_payloads([SWAP])
+    begun = contracts(nothing_known_payload())
+    frames = [contracts(payload), message("tokyo"), begun, message("tokyo"), contracts(payload), message("tokyo")]
+    known, unknown, again = mapped(mapping, *frames)
+    assert isinstance(unknown, DeadLetter)
+    assert unknown.reason == "unknown_contract_size"
+    assert again == known
+    assert set(mapping.instruments("tokyo").values()) == {SWAP, other}
 
 
 def test_one_collector_does_not_map_with_what_another_found():
