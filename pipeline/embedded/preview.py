@@ -21,7 +21,15 @@ from pipeline.errors import OperationError
 from pipeline.records import Anomaly, Found, Heartbeat, Liquidation, Subscription
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.databases import Databases
-from pipeline.warehouse.found import FoundLargest, FoundOnDay, Span, found_by_day, found_largest
+from pipeline.warehouse.found import (
+    FoundInSeries,
+    FoundLargest,
+    FoundOnDay,
+    Span,
+    found_by_day,
+    found_by_series,
+    found_largest,
+)
 from pipeline.warehouse.recorded_log import LogRecord, LogSlice, read_log, read_span
 from pipeline.warehouse.scratch import scratch_database
 from pipeline.windows.checkpoint import take
@@ -87,6 +95,7 @@ class Preview:
     events: int
     kinds: Sequence[str]
     by_day: Sequence[FoundOnDay]
+    by_series: Sequence[FoundInSeries]
     largest: Sequence[FoundLargest]
     in_force: Sequence[FoundOnDay]
     database: str | None
@@ -144,6 +153,7 @@ def run_preview(
                 events=events,
                 kinds=[_KINDS.get(name, name) for name in DETECTORS if getattr(rules, name).enabled],
                 by_day=found_by_day(client, scratch.databases, span),
+                by_series=found_by_series(client, scratch.databases, span),
                 largest=found_largest(client, scratch.databases, span, _LARGEST),
                 in_force=found_by_day(client, source, Span(rules_in_force.hash, begin, end)),
                 database=scratch.databases.name if keep else None,

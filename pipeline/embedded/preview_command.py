@@ -22,6 +22,7 @@ from pipeline.worker.parameters import window_parameters
 
 _PLAIN_WIDTH = 110
 _DAY_MS = 86_400_000
+_POSITIONS = ("long", "short", "both")
 
 
 def preview_with_progress(
@@ -78,6 +79,16 @@ def as_document(preview: Preview) -> dict[str, Any]:
             "degraded": degraded,
             "in_force": _in_force(preview)[kind, scope],
             "by_day": by_day,
+            "by_series": [
+                {
+                    "interval_ms": one.interval_ms,
+                    "measure": one.measure,
+                    "position": one.position,
+                    "findings": one.findings,
+                }
+                for one in preview.by_series
+                if (one.kind, one.scope) == (kind, scope)
+            ],
             "largest": [_fields(one) for one in preview.largest if (one.kind, one.scope) == (kind, scope)],
         }
     return {
@@ -120,6 +131,7 @@ def print_preview(preview: Preview) -> None:
             found = {(one.kind, one.scope): one.findings for one in preview.by_day if one.day == day}
             by_day.add_row(day, *(f"{found.get(row, 0):,}" for row in rows))
         console.print(by_day)
+    _print_series(preview, console)
     for row in rows:
         largest = [one for one in preview.largest if (one.kind, one.scope) == row]
         if largest:
@@ -130,10 +142,28 @@ def print_preview(preview: Preview) -> None:
         console.print(f"\nkept: all findings are in {preview.database}.anomalies", markup=False)
 
 
+def _print_series(preview: Preview, console: Console) -> None:
+    """Print what rules that judge several bars and measures found in each."""
+    series = {(one.kind, one.scope, one.interval_ms, one.measure) for one in preview.by_series}
+    several = {row for row in _rows(preview) if sum(one[:2] == row for one in series) > 1}
+    if not several:
+        return
+    found = {
+        (one.kind, one.scope, one.interval_ms, one.measure, one.position): one.findings for one in preview.by_series
+    }
+    table = _table("rule", "scope", "bar", "measure", *_POSITIONS)
+    for kind, scope, interval_ms, measure in sorted(series, key=lambda one: (*one[:3], one[3] != "usd")):
+        if (kind, scope) in several:
+            counts = (found.get((kind, scope, interval_ms, measure, position), 0) for position in _POSITIONS)
+            table.add_row(kind, scope, f"{interval_ms // 60_000} min", measure, *(f"{count:,}" for count in counts))
+    console.print()
+    console.print(table)
+
+
 def _table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in {"rule", "scope", "day"} else "right")
+        table.add_column(heading, justify="left" if heading in {"rule", "scope", "day", "measure"} else "right")
     return table
 
 

@@ -31,6 +31,14 @@ _BY_DAY = """
     GROUP BY kind, scope, day
     ORDER BY kind, scope, day
 """
+_BY_SERIES = """
+    SELECT kind, scope, interval_ms, measure, position, count()
+    FROM {views:Identifier}.anomalies
+    WHERE started >= fromUnixTimestamp64Milli({begin:Int64}) AND started < fromUnixTimestamp64Milli({end:Int64})
+        AND rules_hash = {rules_hash:String}
+    GROUP BY kind, scope, interval_ms, measure, position
+    ORDER BY kind, scope, interval_ms, measure DESC, position
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,18 @@ class FoundOnDay:
     day: str
     findings: int
     degraded: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundInSeries:
+    """How often one of the series that a rule judges, such as the USD of longs in five minutes, found something."""
+
+    kind: str
+    scope: str
+    interval_ms: int
+    measure: str
+    position: str
+    findings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +97,11 @@ class Span:
 def found_by_day(client: Client, databases: Databases, span: Span) -> list[FoundOnDay]:
     """Return the numbers of findings, by kind, scope and day; days without any are left out."""
     return [FoundOnDay(*row) for row in _rows(client, databases, _BY_DAY, span)]
+
+
+def found_by_series(client: Client, databases: Databases, span: Span) -> list[FoundInSeries]:
+    """Return the numbers of findings, by kind, scope, bar, measure and position; series without any are left out."""
+    return [FoundInSeries(*row) for row in _rows(client, databases, _BY_SERIES, span)]
 
 
 def found_largest(client: Client, databases: Databases, span: Span, limit: int) -> list[FoundLargest]:

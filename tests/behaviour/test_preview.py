@@ -217,6 +217,8 @@ def test_the_command(folder, tmp_path, live):
     assert said["degraded"] == sum(one.degraded for one in wanted)
     assert said["by_day"].keys() == {"2024-12-05"}
     assert len(said["largest"]) == 10
+    for name, one in document["rules"].items():
+        assert sum(series["findings"] for series in one["by_series"]) == one["findings"], name
     printed = CliRunner().invoke(commands, words, catch_exceptions=False).stdout
     assert "rolling_threshold" in printed
     assert f"{said['largest'][0]['value']:,.0f} USD" in printed

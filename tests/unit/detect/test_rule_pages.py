@@ -15,7 +15,7 @@ PAGES = Path(__file__).resolve().parents[3] / "docs" / "rules"
 PAGE_OF = {name: PAGES / f"{name}.md" for name in Rules.model_fields} | {"regime": PAGES / "quiet.md"}
 
 _TABLE = re.compile(r"<!-- parameters of (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
-_SECTIONS = ("Definition", "Parameters", "Use cases", "Not for", "When it is blind")
+_SECTIONS = ("Definition", "Parameters", "Use cases", "Not for", "When it is blind", "Its cost in false alarms")
 
 
 def test_every_page_is_of_a_rule_and_in_the_index():
