@@ -40,9 +40,10 @@ RECORD_TYPES: Mapping[str, type[Record]] = {
 }
 
 # Fields that are lists of records.
-_LISTS: Mapping[str, type[records.PulseSum | records.PulseChannel]] = {
+_LISTS: Mapping[str, type[records.PulseSum | records.PulseChannel | records.PulseLargest]] = {
     "sums": records.PulseSum,
     "channels": records.PulseChannel,
+    "largest": records.PulseLargest,
 }
 
 _HEADER = struct.Struct(">BI")
@@ -141,10 +142,7 @@ class Codec:
     def body_of(self, record: Record, schema: Schema) -> bytes:
         """Return the body of `record` in any version of its schema; what an old version lacks is left out."""
         buffer = BytesIO()
-        values = {
-            name: record_fields(value) if name == "source" else value for name, value in record_fields(record).items()
-        }
-        fastavro.schemaless_writer(buffer, schema.parsed, values)
+        fastavro.schemaless_writer(buffer, schema.parsed, _with_plain_parts(record_fields(record)))
         return buffer.getvalue()
 
     def decode(self, value: bytes) -> Record:
@@ -166,16 +164,11 @@ class Codec:
         name, record_type = schema.name, RECORD_TYPES[schema.name]
         names = [field.name for field in fields(record_type)]
         values = attrgetter(*names)
-        lists = _LISTS.keys() & names
+        has_parts = not {"source", *_LISTS}.isdisjoint(names)
 
         def encode(record: Record) -> bytes:
             row = dict(zip(names, values(record), strict=True))
-            if "source" in row:
-                row["source"] = record_fields(row["source"])
-            for listed in lists:
-                if row[listed] is not None:
-                    row[listed] = [one._asdict() for one in row[listed]]
-            return self.encode_fields(name, row)
+            return self.encode_fields(name, _with_plain_parts(row) if has_parts else row)
 
         return encode
 
@@ -183,6 +176,16 @@ class Codec:
 def record_fields(record: object) -> dict[str, Any]:
     """Return a record's fields by name, one level deep."""
     return {field.name: getattr(record, field.name) for field in fields(cast("Any", record))}
+
+
+def _with_plain_parts(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's fields with the records among them as mappings too; `row` itself is changed."""
+    if "source" in row:
+        row["source"] = record_fields(row["source"])
+    for name in _LISTS.keys() & row.keys():
+        if row[name] is not None:
+            row[name] = [one._asdict() for one in row[name]]
+    return row
 
 
 def container(schema: Mapping[str, Any], bodies: Sequence[bytes]) -> bytes:

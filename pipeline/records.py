@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
 from typing import Literal, NamedTuple, get_args
@@ -313,9 +313,10 @@ class Cascade:
 
 
 class PulseSum(NamedTuple):
-    """Liquidations of one exchange and asset with event times in one second; `second` is its start (ms).
+    """Liquidations of one exchange with event times in one second; `second` is its start (ms).
 
-    `newest` is their latest event time (ms), `largest_id` the id of the largest of them.
+    `asset` is empty: all assets of a partition are summed up together. `newest` is their latest event time (ms),
+    `largest_id` the id of the largest of them.
     """
 
     second: int
@@ -339,13 +340,21 @@ class PulseChannel(NamedTuple):
     share: float
 
 
+class PulseLargest(NamedTuple):
+    """A large liquidation, in the minute of event time that starts at `minute` (ms)."""
+
+    minute: int
+    micros: int
+    event_id: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Pulse:
     """What one partition of events brought until its watermark (ms) came into another second.
 
     `after` is the watermark of the partition's pulses before, 0 for the first; `part` counts those of one watermark
     from 0, and `follows` says that another one follows. `channels` are those of the partition's assets; None: as said
-    before.
+    before. `largest` are at most ten events of each minute, of all parts of the watermark.
     """
 
     partition: int
@@ -355,6 +364,7 @@ class Pulse:
     follows: bool
     sums: Sequence[PulseSum]
     channels: Sequence[PulseChannel] | None
+    largest: Sequence[PulseLargest] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

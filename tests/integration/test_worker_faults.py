@@ -8,11 +8,13 @@ import time
 
 import pytest
 from brokers import KafkaBroker
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from conftest import wait_until
-from fault_rig import Rig, as_stored, market_log, plain_fold
+from fault_rig import BEGIN_MS, Rig, as_stored, market_log, plain_fold
 
+from pipeline.kafka_client import producer_config
+from pipeline.records import Pulse, PulseSum
 from pipeline.topics import EVENTS, PULSES, Topic, topic_name
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
@@ -138,6 +140,29 @@ def test_whoever_holds_the_pulses_is_killed_again_and_again(kafka, rig_on):
     assert rows == plain_fold(log, rig.settings)
     assert sum(row.scope == "market" for row in rows.anomalies.values()) > 5
     assert not rig.dead_letters()
+
+
+def test_pulses_of_a_transaction_that_was_given_up_are_not_read(kafka, rig_on):
+    rig = rig_on(kafka, partitions=1)
+    log = market_log(seed=21, seconds=120, events_per_second=10)
+    first = rig.start("worker")
+    rig.publish(log[: len(log) // 2]).join(60)
+    rig.wait_for_worker()
+    producer = Producer(
+        {**producer_config(rig.settings, "vandal"), "transactional.id": f"{rig.settings.topic_prefix}v"}
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    second = BEGIN_MS + 100_000
+    much = PulseSum(second, "okx", "", 10**15, 0, 1, 0, second, "full", 10**15, bytes(16))
+    pulse = Pulse(0, 0, BEGIN_MS + 10**8, 0, False, [much], None)
+    producer.produce(topic_name(PULSES, rig.settings.topic_prefix), value=rig.codec.encode(pulse), partition=0)
+    assert producer.flush(30) == 0
+    producer.abort_transaction(30)
+    rig.publish(log[len(log) // 2 :]).join(60)
+    rig.wait_for_worker()
+    assert first.poll() is None
+    assert rig.published_rows() == plain_fold(log, rig.settings)
 
 
 def test_a_broker_that_stalls_and_then_a_kill(own_kafka, rig_on):

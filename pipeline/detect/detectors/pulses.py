@@ -1,8 +1,8 @@
 """Pulses: what a partition tells the rules of the whole market, at every tick.
 
-A pulse has the liquidations since the tick before, summed up by second, exchange and asset, and the watermark, so that
-whoever reads the pulses of all partitions knows from which of them nothing older can come. A tick without liquidations
-has a pulse as well: the rules of the market wait for it.
+A pulse has the liquidations since the tick before, summed up by second and exchange over all assets of the partition,
+the largest of them, and the watermark, so that whoever reads the pulses of all partitions knows from which of them
+nothing older can come. A tick without liquidations has a pulse as well: the rules of the market wait for it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from typing import Final
 import orjson
 
 from pipeline.detect.detector import Detector, Facts
-from pipeline.detect.finding import Contributor
-from pipeline.records import COMPLETENESS_ORDER, Pulse, PulseChannel, PulseSum
-from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor, note_largest
+from pipeline.records import COMPLETENESS_ORDER, Pulse, PulseChannel, PulseLargest, PulseSum
+from pipeline.windows.fold import SECOND_MS, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
 
 # About 300 kB, well below the broker's usual limit of one megabyte.
 _SUMS_PER_PULSE: Final = 4_000
-_SECOND_MS: Final = 1_000
 _RANKS: Final[dict[str, int]] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 
 
 @dataclass(slots=True)
 class _Sum:
-    """What comes together of one second and exchange; the largest event with its micro-dollars negative."""
+    """What comes together of one second and exchange; of the largest event micro-dollars, negative, and id."""
 
     long_micros: int = 0
     short_micros: int = 0
@@ -37,11 +36,11 @@ class _Sum:
     rank: int = 0
     largest: Contributor = (1, b"")
 
-    def record(self, second: int, exchange: str, asset: str) -> PulseSum:
+    def record(self, second: int, exchange: str) -> PulseSum:
         return PulseSum(
             second,
             exchange,
-            asset,
+            "",
             self.long_micros,
             self.short_micros,
             self.long_count,
@@ -61,16 +60,17 @@ class PulsesDetector(Detector):
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         self._span_ms = facts.rules.rolling_threshold.span_s * 1_000
-        self._sums: list[PulseSum] = []
+        self._sums: dict[tuple[int, str], _Sum] = {}
+        self._largest: dict[int, list[Contributor]] = {}
         self._after = 0
         self._told_minute = 0
         self._changed = False
 
-    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
+    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:  # noqa: ARG002 - all are summed up
         """Sum the liquidations up."""
-        sums: dict[tuple[int, str], _Sum] = {}
+        sums, largest = self._sums, self._largest
         for event_id, exchange, _, _, _, position, _, micros, time, _, _, kind, _ in events:
-            second = time - time % _SECOND_MS
+            second = time - time % SECOND_MS
             one = sums.get((second, exchange))
             if one is None:
                 one = sums[second, exchange] = _Sum()
@@ -80,16 +80,28 @@ class PulsesDetector(Detector):
             else:
                 one.short_micros += micros
                 one.short_count += 1
-            # They come in the order of their times.
-            one.newest = time
-            one.largest = min(one.largest, (-micros, event_id))
-            one.rank = max(one.rank, _RANKS[kind])
-        self._sums += [one.record(second, exchange, asset) for (second, exchange), one in sums.items()]
+            one.newest = max(one.newest, time)
+            rank = _RANKS[kind]
+            one.rank = max(one.rank, rank)
+            event = (-micros, event_id)
+            one.largest = min(one.largest, event)
+            minute = second - second % MINUTE_MS
+            of_minute = largest.get(minute)
+            if of_minute is None:
+                of_minute = largest[minute] = []
+            if len(of_minute) < MOST_CONTRIBUTORS or event < of_minute[-1]:
+                note_largest(of_minute, event)
 
     def judge(self) -> None:
         """Say what has come together."""
         watermark = self.facts.watermark
-        sums, self._sums = sorted(self._sums), []
+        sums = [one.record(second, exchange) for (second, exchange), one in sorted(self._sums.items())]
+        largest = [
+            PulseLargest(minute, -event[0], event[1])
+            for minute, events in sorted(self._largest.items())
+            for event in events
+        ]
+        self._sums, self._largest = {}, {}
         parts = [sums[begin : begin + _SUMS_PER_PULSE] for begin in range(0, len(sums) or 1, _SUMS_PER_PULSE)]
         channels = None
         minute = watermark - watermark % MINUTE_MS
@@ -106,6 +118,7 @@ class PulsesDetector(Detector):
                     follows=number + 1 < len(parts),
                     sums=part,
                     channels=channels if number == 0 else None,
+                    largest=largest if number == 0 else [],
                 )
             )
         self._after = watermark

@@ -48,6 +48,7 @@ class MarketThreshold:
             if pulse.channels is not None:
                 self._channels[pulse.partition] = list(pulse.channels)
                 self._changed_channels.add(pulse.partition)
+            self._window.note(pulse.largest)
             for one in pulse.sums:
                 by_second[one.second].append(one)
         for second in sorted(by_second):
@@ -94,6 +95,9 @@ class MarketThreshold:
         fire = add(self._rolling, newest, micros, self._rule, fires=fires)
         if fire is not None:
             self._say(fire)
+        rolling = self._rolling
+        if rolling.incident is not None:
+            rolling.peak_micros = max(rolling.peak_micros, rolling.total_micros)
 
     def _coverage(self) -> float:
         """Return the mean share of the window in which the market's channels were listened to, as last told."""

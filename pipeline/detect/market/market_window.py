@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 
 import orjson
@@ -14,7 +14,7 @@ from pipeline.detect.finding import (
     note_largest,
     stored_largest,
 )
-from pipeline.records import COMPLETENESS_ORDER, PulseSum
+from pipeline.records import COMPLETENESS_ORDER, PulseLargest, PulseSum
 from pipeline.windows.fold import SECOND_MS, Cell
 from pipeline.windows.parameters import MINUTE_MS
 
@@ -69,7 +69,12 @@ class MarketWindow:
                     one.long_micros, one.short_micros, one.long_count, one.short_count, _RANKS[one.completeness]
                 )
             )
-            note_largest(minute.largest, (-one.largest_micros, one.largest_id))
+
+    def note(self, events: Iterable[PulseLargest]) -> None:
+        """Take the largest events of a pulse."""
+        for minute, micros, event_id in events:
+            note_largest(self._minutes.setdefault(minute, _Minute()).largest, (-micros, event_id))
+            self._changed.add(minute)
 
     def totals(self, now: int) -> dict[str, ExchangeSums]:
         """Return what each exchange liquidated in the window at `now` (ms)."""

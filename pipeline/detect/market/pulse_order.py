@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.records import Pulse, PulseChannel, PulseSum
+from pipeline.records import Pulse, PulseChannel, PulseLargest, PulseSum
 from pipeline.windows.fold import Cell
 
 # The pulses of this partition are the clock: they alone are kept when they bring nothing.
@@ -127,11 +127,12 @@ def _stored(pulse: Pulse) -> bytes:
     sums = [[*one[:-1], one.largest_id.hex()] for one in pulse.sums]
     head = [pulse.partition, pulse.after, pulse.watermark, pulse.part, pulse.follows]
     channels = None if pulse.channels is None else [list(one) for one in pulse.channels]
-    return orjson.dumps([*head, sums, channels])
+    largest = [[minute, micros, event_id.hex()] for minute, micros, event_id in pulse.largest]
+    return orjson.dumps([*head, sums, channels, largest])
 
 
 def _restored(value: bytes) -> Pulse:
-    partition, after, watermark, part, follows, sums, channels = orjson.loads(value)
+    partition, after, watermark, part, follows, sums, channels, largest = orjson.loads(value)
     return Pulse(
         partition,
         after,
@@ -140,4 +141,5 @@ def _restored(value: bytes) -> Pulse:
         follows,
         [PulseSum._make([*one[:-1], bytes.fromhex(one[-1])]) for one in sums],
         None if channels is None else [PulseChannel(*one) for one in channels],
+        [PulseLargest(minute, micros, bytes.fromhex(event_id)) for minute, micros, event_id in largest],
     )

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from pipeline.detect.engine import Engine
 from pipeline.detect.market.market import Market
 from pipeline.detect.rules import RollingThresholdRule, Rules, SurgeRule
-from pipeline.records import Anomaly, Liquidation, MarketDelay, Pulse, PulseChannel, PulseSum
+from pipeline.records import Anomaly, Liquidation, MarketDelay, Pulse, PulseChannel, PulseLargest, PulseSum
 from pipeline.windows.checkpoint import CheckpointError, restore, take
 from pipeline.windows.fold import fold
 from pipeline.windows.parameters import MINUTE_MS
@@ -185,14 +185,15 @@ def test_every_cut_of_a_crash_says_the_same_of_every_revision():
 
 
 def pulse(watermark, sums=(), after=0, partition=0, channels=None, part=0, follows=False):
-    return Pulse(partition, after, watermark, part, follows, list(sums), channels)
+    largest = [PulseLargest(one.second - one.second % MINUTE_MS, one.largest_micros, one.largest_id) for one in sums]
+    return Pulse(partition, after, watermark, part, follows, list(sums), channels, largest)
 
 
-def total(time, usd, position="long", exchange="binance", completeness="full", asset="BTC"):
+def total(time, usd, position="long", exchange="binance", completeness="full"):
     micros = round(usd * USD)
     long, short = (micros, 0) if position == "long" else (0, micros)
     return PulseSum(
-        time - time % 1_000, exchange, asset, long, short, int(long > 0), int(short > 0), time, completeness, micros,
+        time - time % 1_000, exchange, "", long, short, int(long > 0), int(short > 0), time, completeness, micros,
         time.to_bytes(16, "big"),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.codec import HEADER_BYTES, RECORD_TYPES, Codec, container, file_ids, load_schemas
 from pipeline.locations import SCHEMAS
-from pipeline.records import PulseChannel, PulseSum, RefusedError, Source
+from pipeline.records import PulseChannel, PulseLargest, PulseSum, RefusedError, Source
 
 EXAMPLES = sorted(SCHEMAS.glob("examples/*/*.json"))
 CODEC = Codec()
@@ -29,7 +29,7 @@ def record_of(name: str, row: dict[str, object]):
     values = plain(row)
     if "source" in values:
         values["source"] = Source(**values["source"])
-    for listed, part in (("sums", PulseSum), ("channels", PulseChannel)):
+    for listed, part in (("sums", PulseSum), ("channels", PulseChannel), ("largest", PulseLargest)):
         if values.get(listed):
             values[listed] = [part(**plain(one)) for one in values[listed]]
     return RECORD_TYPES[name](**values)
@@ -84,6 +84,7 @@ def test_new_fields_of_a_later_version_have_defaults():
         ("liquidation.v1", {"position_proved": True}),
         ("heartbeat.v1", {"clock_offset_ms": None}),
         ("coverage.v1", {"symbol": ""}),
+        ("pulse.v1", {"largest": []}),
     ],
 )
 def test_new_code_reads_an_old_version(key, expected):
