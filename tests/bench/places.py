@@ -18,6 +18,7 @@ from pipeline.topics import TOPICS, topic_name
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINES = Path(__file__).resolve().parent / "engines"
+NO_RULES = Path(__file__).resolve().parent / "no_rules.toml"
 WORK = ROOT / "build" / "bench"
 OUR_PYTHON = Path(sys.executable)
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"

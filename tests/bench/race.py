@@ -25,6 +25,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from market import BarKey, BarValue, Log
 from places import (
     ENGINES,
+    NO_RULES,
     OUR_PYTHON,
     PARTITIONS,
     PEERS_PYTHON,
@@ -128,7 +129,10 @@ def peer(name: str, script: str, rows: Rows | None) -> Engine:
     return Engine(name, (str(PEERS_PYTHON), str(ENGINES / script)), rows, environment)
 
 
-WORKER = Engine("worker", (str(OUR_PYTHON), "-m", "pipeline", "worker"), our_rows)
+# The job of the others is bars, and so is the worker's here.
+_PROGRAM = (str(OUR_PYTHON), "-m", "pipeline", "worker")
+WORKER = Engine("worker", _PROGRAM, our_rows, {"LIQUIDATIONS_RULES_FILE": str(NO_RULES)})
+WORKER_WITH_RULES = Engine("worker_with_rules", _PROGRAM, our_rows)
 BARE_LOOP = peer("bare_loop", "bare_loop.py", None)
 BYTEWAX = peer("bytewax", "bytewax_bars.py", _list_rows)
 PATHWAY = peer("pathway", "pathway_bars.py", _pathway_rows)
@@ -251,7 +255,7 @@ def run(engine: Engine, log: Log, bootstrap: str, label: str) -> Result:
 
 
 def _command(engine: Engine, log: Log, bootstrap: str, events: str, output: str, folder: Path) -> list[str]:
-    if engine.name == WORKER.name:
+    if engine in (WORKER, WORKER_WITH_RULES):
         return list(engine.program)
     places = ["--bootstrap", bootstrap, "--input", events, "--output", output, "--state", str(folder)]
     counts = ["--warm-up", str(log.warm_up_liquidations), "--records", str(log.main_liquidations)]

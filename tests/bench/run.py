@@ -28,6 +28,7 @@ import panel_speed
 import races
 import recovery
 import replay_rate
+import rules_cost
 import silence
 import sink_rate
 import spool_rate
@@ -43,6 +44,7 @@ GROUP_TIMEOUT_S = 3_600.0
 Take = Callable[[frozenset[str], int, int], tuple[dict[str, float], Mapping[str, Any]]]
 GROUPS: tuple[tuple[tuple[str, ...], Take], ...] = (
     (races.NAMES, races.take),
+    (rules_cost.NAMES, rules_cost.take),
     (sink_rate.NAMES, sink_rate.take),
     (replay_rate.NAMES, replay_rate.take),
     (append_to_row.NAMES, append_to_row.take),
@@ -62,6 +64,7 @@ WANTED = {
     "worker_vs_pathway": "≥ 2, aim 4",
     "worker_vs_quix": "≥ 4, aim 8",
     "sink_vs_decode_and_insert": "≥ 5",
+    "rules_cost_ratio": "≥ 0.5",
     "append_to_row_p99_ms": "aim < 1000",
     "worker_rss_mb_5000_symbols": "aim < 300",
     "ingest_frames_per_s": "aim 20,000",
