@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import vl_convert
-from detection import HEARTBEAT_S, QUIET_INTERVAL_MS
+from detection import HEARTBEAT_S
 from scores import score_cascades
 from truths import USD, hour_sums
 from watch import Sighting, Watched, watch
@@ -133,61 +133,12 @@ def silent_channel(watched: Watched) -> Json:
     return _whole(title, _bars(orders, begin, end, MINUTE_MS), _rows(spans, begin, end))
 
 
-def ratio(watched: Watched) -> Json:
-    """Return the share of the traded USD that was forced, of the contract with the highest."""
-    found = watched.of_kind("ratio")
-    highest = max(found, key=lambda one: one.last.value).last
-    begin, end = highest.started - 2 * HOUR_MS, highest.started + 3 * HOUR_MS
-    interval_ms = highest.interval_ms
-    own = [one for one in found if (one.last.exchange, one.last.symbol) == (highest.exchange, highest.symbol)]
-    rows = []
-    for start in range(begin - begin % interval_ms, end, interval_ms):
-        minutes = range(start, start + interval_ms, MINUTE_MS)
-        volume = sum(watched.traded.get((highest.exchange, highest.symbol, minute), 0) for minute in minutes)
-        for position in ("long", "short"):
-            sums = (watched.ledger.contract_minutes.get((highest.exchange, highest.symbol, one)) for one in minutes)
-            micros = sum(getattr(one, f"{position}_micros") for one in sums if one is not None)
-            if volume:
-                rows.append({"time": start, "end": start + interval_ms, "share": micros / volume, "position": position})
-    upper = {
-        "height": _HEIGHT,
-        "data": {"values": rows},
-        "mark": {"type": "rect"},
-        "encoding": {
-            "x": _time(begin, end),
-            "x2": {"field": "end"},
-            "y": {"field": "share", "type": "quantitative", "title": "share of the traded", "axis": {"format": ".0%"}},
-            "y2": {"datum": 0},
-            "color": _position(),
-        },
-    }
-    spans = [Span(_FOUND, one.begin, one.begin + interval_ms) for one in own]
-    title = f"{highest.exchange} {highest.symbol}: true forced share of the traded USD in five minutes"
-    return _whole(title, upper, _rows(spans, begin, end))
-
-
-def quiet(watched: Watched) -> Json:
-    """Return a day of the asset with the longest quiet period, around it."""
-    found = watched.of_kind("quiet")
-    longest = max(found, key=lambda one: one.end - one.begin)
-    begin = (longest.begin + longest.end) // 2 - 12 * HOUR_MS
-    begin -= begin % HOUR_MS
-    end = begin + 24 * HOUR_MS
-    own = [one for one in found if one.last.asset == longest.last.asset]
-    orders = [one for one in watched.ledger.orders if one.asset == longest.last.asset]
-    spans = [Span(_FOUND, one.begin, one.end) for one in own]
-    title = f"{longest.last.asset}: forced orders, USD in fifteen minutes, and quiet periods"
-    return _whole(title, _bars(orders, begin, end, 3 * QUIET_INTERVAL_MS), _rows(spans, begin, end))
-
-
 # The picture of each rule, and the scenario that it is taken from.
 PICTURES: dict[str, tuple[str, Callable[[Watched], Json]]] = {
     "cascade": ("stress", cascade),
     "surge": ("stress", surge),
     "rolling_threshold": ("stress", rolling_threshold),
     "silent_channel": ("stress", silent_channel),
-    "ratio": ("crash", ratio),
-    "quiet": ("calm", quiet),
 }
 
 

@@ -143,7 +143,10 @@ def score_surges(true: Mapping[BarKey, TrueSurge], found: Iterable[Sighting], af
 
 
 def score_silences(outages: Iterable[TrueOutage], found: Iterable[Sighting]) -> Score:
-    """A silent outage is hit by a finding of its channel that lies over it in time; any other finding is wrong."""
+    """A silent outage is hit by a finding of its channel that is said before it is over.
+
+    A finding is right when it lies over a silent outage in time, be it said too late.
+    """
     silent = [one for one in outages if one.kind == "silent"]
     score = Score(true=len(silent))
     sightings = list(found)
@@ -155,13 +158,13 @@ def score_silences(outages: Iterable[TrueOutage], found: Iterable[Sighting]) -> 
             for one in sightings
             if (one.last.exchange, one.last.symbol) == (outage.exchange, outage.channel)
             and one.begin <= outage.end
-            and outage.begin <= one.said
-            and one.said <= outage.end + SLACK_MS
+            and outage.begin <= max(one.end, one.said)
         ]
-        if over:
-            right.update(one.last.anomaly_id for one in over)
+        right.update(one.last.anomaly_id for one in over)
+        in_time = [one.said for one in over if one.said <= outage.end + SLACK_MS]
+        if in_time:
             score.hit += 1
-            score.delays_s.append((min(one.said for one in over) - outage.begin) / 1000)
+            score.delays_s.append((min(in_time) - outage.begin) / 1000)
     score.right = len(right)
     return score
 

@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 USD = 1_000_000
 START_MS = SCENARIOS["stress"].start_ms
 MINUTE_MS = 60_000
-KINDS = ("cascade", "surge", "rolling_threshold", "silent_channel", "ratio", "quiet")
+KINDS = ("cascade", "surge", "rolling_threshold", "silent_channel")
 
 
 @pytest.fixture
@@ -62,16 +62,12 @@ def watched(bench):
         ledger.add(TrueOrder(time_ms, "binance", "BTCUSDT", "BTC", "long", 500_000 * USD, number > 1))
     ledger.close()
     found = bench.watch.Watched(ledger, events=5, micros=2_500_000 * USD)
-    found.traded = {("binance", "BTCUSDT", START_MS + minute * MINUTE_MS): 1_000_000 * USD for minute in range(300)}
-    contract = {"scope": "instrument", "exchange": "binance", "symbol": "BTCUSDT", "interval_ms": 5 * MINUTE_MS}
     channel = {"scope": "channel", "asset": "", "exchange": "binance", "symbol": "forceOrder"}
     for one in (
         anomaly("cascade", 7_200_000, 7_245_000),
         anomaly("surge", 7_200_000, 7_260_000, position="both", interval_ms=MINUTE_MS),
         anomaly("rolling_threshold", 7_220_000, 9_000_000, level=1),
         anomaly("silent_channel", 7_300_000, 9_000_000, **channel),
-        anomaly("ratio", 7_200_000, 7_500_000, value=0.5, **contract),
-        anomaly("quiet", 0, 7_200_000),
     ):
         found.hear(one, one.started + 2_000)
     return found
@@ -113,8 +109,3 @@ def test_the_hour_and_its_fires(bench, watched):
     line = {one["time"] - START_MS: one["usd"] for one in values(spec, 0, 0)}
     assert max(line.values()) == 2_500_000
     assert values(spec, 0, 1) == [{"time": START_MS + 7_222_000, "usd": 1e6, "level": "1"}]
-
-
-def test_shares_of_what_was_traded(bench, watched):
-    shares = [one["share"] for one in values(bench.pictures.ratio(watched), 0) if one["position"] == "long"]
-    assert max(shares) == 0.5

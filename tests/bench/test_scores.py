@@ -192,8 +192,10 @@ def test_silences_are_hit_while_they_last(bench, sighting):
     found = [silence("okx", "SWAP", 99_000, 190_000), silence("okx", "SWAP", 300_000, 500_000)]
     found.append(silence("gate", "usdt", 0, 5_000))
     score = bench.scores.score_silences(outages, found)
-    assert (score.true, score.hit, score.found, score.right) == (1, 1, 3, 1)
+    assert (score.true, score.hit, score.found, score.right) == (1, 1, 3, 2)
     assert score.delays_s == [90.0]
+    late = bench.scores.score_silences(outages, found[1:])
+    assert (late.true, late.hit, late.found, late.right) == (1, 0, 2, 1)
 
 
 def test_ratios_are_hit_by_contract_bar_and_position(bench, sighting):
