@@ -49,7 +49,19 @@ def fill(client: Client, done: Path, events: int = EVENTS, days: int = DAYS) -> 
             "contracts": CONTRACTS,
         }
         recent = [_CANDLES, _METRICS] if day >= days - _READ_DAYS else []
-        for statement in (_EVENTS, _AGAIN, _OLDER_BARS, _BARS, _COVERAGE, _HEARTBEATS, _TALLIES, _LETTERS, *recent):
+        for statement in (
+            _EVENTS,
+            _AGAIN,
+            _OLDER_BARS,
+            _BARS,
+            _COVERAGE,
+            _HEARTBEATS,
+            _TALLIES,
+            _LETTERS,
+            _ANOMALIES,
+            _CASCADES,
+            *recent,
+        ):
             client.command(statement, parameters=of, settings=settings)
         done.write_text(str(day + 1))
     for statement in (_SUBSCRIPTIONS, _SILENCES):
@@ -203,4 +215,35 @@ INSERT INTO liquidations_data.silences (exchange, channel, began, found, ended, 
 SELECT 'okx', 'SWAP', fromUnixTimestamp64Milli({begin:Int64} + number * 86400000) AS began, began + toIntervalMinute(5),
     began + toIntervalMinute(9), 12., 1e-6, 2
 FROM numbers(365)
+"""
+
+_ANOMALIES: Final = """
+INSERT INTO liquidations_data.anomalies (anomaly_id, kind, scope, asset, exchange, symbol, position, measure,
+    interval_ms,
+    state, level, value, threshold, baseline_mean, baseline_sd, baseline_n, coverage, completeness, degraded,
+        started, updated,
+    ended, details, contributors, rules_hash, revision)
+WITH {begin:Int64} + number * 43200 AS at
+SELECT sipHash128(number, {begin:Int64}), ['surge', 'rolling_threshold', 'cascade', 'ratio'][1 + number % 4], 'asset',
+    if(number % 5 = 0, 'BTC', concat('C', toString(2 + number % 800))), '', '', if(number % 2 = 0, 'long', 'short'),
+        'usd', 60000,
+    if(at > {begin:Int64} + 86000000, 'open', 'closed'), number % 3, 2e6, 1e6, 5e5, 2e5, 30, 1., 'sampled', false,
+    fromUnixTimestamp64Milli(at), fromUnixTimestamp64Milli(at + 20000), fromUnixTimestamp64Milli(at + 600000),
+    map('next_threshold_usd', 2e6), [sipHash128(number)], '0123456789abcdef', 2
+FROM numbers(2000)
+"""
+
+_CASCADES: Final = """
+INSERT INTO liquidations_data.cascades (cascade_id, asset, position, state, begin, peak, `end`, waves, long_micros,
+    short_micros,
+    long_count, short_count, peak_second_micros, exchanges, price_before, price_extreme, coverage, completeness,
+        degraded,
+    rules_hash, revision)
+WITH {begin:Int64} + number * 1728000 AS at
+SELECT sipHash128(number, {begin:Int64}), if(number % 5 = 0, 'BTC', concat('C', toString(2 + number % 800))),
+    'long', 'closed',
+    fromUnixTimestamp64Milli(at), fromUnixTimestamp64Milli(at + 4000), fromUnixTimestamp64Milli(at + 60000), 2,
+    toInt64(7e12), toInt64(1e9), 100, 3, toInt64(1e12), ['okx', 'bybit'], 100., 98., 1., 'sampled', false,
+        '0123456789abcdef', 2
+FROM numbers(50)
 """

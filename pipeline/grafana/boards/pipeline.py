@@ -17,12 +17,14 @@ _NOW = "least(now(), $__toTime)"
 def _age(column: str, view: str, name: str, more: str = "", sorted_by: str | None = None) -> str:
     """Return a query of the age in seconds of the newest row of a view; NULL where there is none.
 
-    The time range is that of the column by which the table is sorted: by another one all of it would be read.
+    The time range is that of the column by which the table is sorted: by another one all of it would be read. Of a long
+    one the last week is enough.
     """
     return (
         f"SELECT '{name}' AS what, if(count() = 0, NULL, max({column}){more}) AS newest, "
         f"if(count() = 0, NULL, greatest(0, dateDiff('second', max({column}){more}, {_NOW}))) AS age "
-        f"FROM {view} WHERE $__timeFilter_ms({sorted_by or column})"
+        f"FROM {view} WHERE $__timeFilter_ms({sorted_by or column}) "
+        f"AND {sorted_by or column} >= $__toTime_ms - toIntervalDay(7)"
     )
 
 
@@ -169,7 +171,8 @@ PIPELINE: Final = Dashboard(
                 Panel(
                     5,
                     "Newest row of each kind",
-                    "Where does it stop? Heartbeats pass collector, log and sink; a closed minute passes the "
+                    "Where does it stop? Of the last week at most. Heartbeats pass collector, log and sink; a "
+                    "closed minute passes the "
                     "worker, too.",
                     Rows((Column("newest", _TIME, width=165), Column("age", "s", 0, steps=AGE_STEPS))),
                     (Query(_AGES, "table"),),

@@ -67,7 +67,8 @@ ORDER BY began DESC, exchange, channel
 LIMIT 200
 """
 
-_DELAY_MS = "dateDiff('millisecond', event_time, received_time)"
+# As numbers: quicker than dateDiff, and this is done for every event.
+_DELAY_MS = "intDiv(toUnixTimestamp64Micro(received_time) - 1000 * toUnixTimestamp64Milli(event_time), 1000)"
 _DELAY = f"""
 SELECT {bucket("event_time")} AS time, exchange AS venue, quantile(0.95)({_DELAY_MS}) / 1000 AS Value
 FROM events
