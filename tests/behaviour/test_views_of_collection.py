@@ -295,6 +295,20 @@ def test_a_silence_found_later_counts_for_contracts_with_rows_of_their_own(clien
     ]
 
 
+def test_a_silence_found_later_counts_for_bars_that_were_said_before(client, codec):
+    store(client, codec, [of_bybit(1), of_bybit(2), subscription(), *channel_up([0, 1])])
+    store(client, codec, [bar(DAY, exchange="bybit"), bar(DAY + MINUTE, exchange="bybit")])
+    store(client, codec, [bar(DAY + 9 * MINUTE, exchange="bybit")])
+    store(client, codec, channel_up([0], alive_ms=12_000, revision=2))
+
+    assert rows(client, "start, long_count > 0, coverage", "bars_filled", "long_count > 0") == [
+        (at(DAY), 1, 0.2),
+        (at(DAY + MINUTE), 1, 1.0),
+        # Nothing is known of the channel yet: the bar's own word counts.
+        (at(DAY + 9 * MINUTE), 1, 1.0),
+    ]
+
+
 @pytest.mark.parametrize(("view", "minutes"), [("bars_5m", 5), ("bars_1h", 60), ("bars_1d", 1_440)])
 def test_larger_bars_know_the_coverage_of_their_contract(client, codec, view, minutes):
     """Bars at minute 3: of a contract that missed something, one that was listed late, one that missed nothing."""
