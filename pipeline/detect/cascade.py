@@ -3,7 +3,7 @@
 Definition (`rules_and_formulas` 8, requirements S31, S32, S39, S40, S45, S60, S61). A run is a chain of liquidations of
 one position of an asset with gaps of at most `gap_ms`. It is a cascade once it has `least_events` distinct events, at
 least `least_one_sidedness` of the USD liquidated in its time is its own, its USD is above both the floor and the
-`quantile` of the asset's runs in the history, and the price, where it is known, has moved with the forced flow by
+`quantile` of the asset's runs in the days before, and the price, where it is known, has moved with the forced flow by
 `least_move_sd` deviations. Once open it goes on through gaps of up to `end_gaps` times the limit. It has subsided after
 a longer one, or when the USD of the last gap's length is under `end_rate` of its highest.
 
@@ -396,13 +396,15 @@ def _judge(runs: AssetRuns, run: Run, parameters: CascadeParameters, moved: Move
 
 
 def _usual_micros(runs: AssetRuns, time: int, parameters: CascadeParameters) -> int:
-    """Return the size that all but the largest runs of the history before `time` (ms) have."""
+    """Return the size that all but the largest runs of the whole days before the day of `time` (ms) have."""
     day = time - time % DAY_MS
     if runs.usual is None or runs.usual[1] != day:
-        forget(runs.sizes, day, parameters.history_days)
+        forget(runs.sizes, day, parameters.history_days + 1)
+        # The day itself is left out: the runs of a crash must not raise the bound for those that follow.
+        before = RunSizes({known: counts for known, counts in runs.sizes.days.items() if known < day})
         # Of fewer runs than this the quantile is no more than the largest.
         least = ceil(1 / (1 - parameters.quantile)) if parameters.quantile < 1 else 1
-        runs.usual = quantile(runs.sizes, parameters.quantile) if runs.sizes.total >= least else 0, day
+        runs.usual = quantile(before, parameters.quantile) if before.total >= least else 0, day
     return runs.usual[0]
 
 
@@ -447,9 +449,11 @@ def _finish(runs: AssetRuns, run: Run, time: int, parameters: CascadeParameters)
 
 
 def _count(runs: AssetRuns, time: int, micros: int, parameters: CascadeParameters) -> None:
-    note(runs.sizes, time, micros, parameters.history_days)
-    runs.changed_days.add(time - time % DAY_MS)
-    runs.usual = None
+    day = time - time % DAY_MS
+    note(runs.sizes, time, micros, parameters.history_days + 1)
+    runs.changed_days.add(day)
+    if runs.usual is not None and day < runs.usual[1]:
+        runs.usual = None
 
 
 def _gap_ms(run: Run, parameters: CascadeParameters) -> int:
