@@ -25,6 +25,7 @@ MOST_CONTRIBUTORS: Final = 10
 
 # An event's micro-dollars, negative so that the largest comes first, and its id.
 Contributor = tuple[int, bytes]
+_FIRST_REVISION: Final = 1
 T = TypeVar("T", bound=tuple[Any, ...])
 
 
@@ -110,12 +111,14 @@ class Findings:
     """The findings of one partition that can still change, and what the next checkpoint has to say of them.
 
     `say` publishes a finding as it is when the next checkpoint is taken: of several changes in between only the last
-    one is seen. A finding that can no longer change is let go with `forget`.
+    one is seen, and the first of all, so that when something was found does not depend on checkpoints. A finding that
+    can no longer change is let go with `forget`.
     """
 
     def __init__(self, rules_hash: str) -> None:
         self._hash = rules_hash
         self._kept: dict[bytes, Finding] = {}
+        self._opened: list[Anomaly] = []
         self._changed: dict[bytes, Finding] = {}
         self._written: set[bytes] = set()
         self._gone: list[bytes] = []
@@ -129,6 +132,8 @@ class Findings:
         if not finding.anomaly_id:
             finding.anomaly_id = finding.identity(self._hash)
         finding.revision += 1
+        if finding.revision == _FIRST_REVISION:
+            self._opened.append(finding.anomaly(self._hash))
         self._kept[finding.anomaly_id] = self._changed[finding.anomaly_id] = finding
 
     def forget(self, finding: Finding) -> None:
@@ -146,7 +151,8 @@ class Findings:
 
     def take(self) -> tuple[list[Anomaly], list[Cell]]:
         """Return what changed since the last call: records, and cells named by the id in hexadecimal digits."""
-        records = [finding.anomaly(self._hash) for finding in self._changed.values()]
+        changed = [finding for finding in self._changed.values() if finding.revision > _FIRST_REVISION]
+        records = [*self._opened, *(finding.anomaly(self._hash) for finding in changed)]
         cells: list[Cell] = []
         for key in self._gone:
             if key in self._written and key not in self._kept:
@@ -156,7 +162,7 @@ class Findings:
             if key in self._kept:
                 self._written.add(key)
                 cells.append((key.hex().encode(), _stored(finding)))
-        self._changed, self._gone = {}, []
+        self._opened, self._changed, self._gone = [], {}, []
         return records, cells
 
     def restore(self, cells: Mapping[str, bytes]) -> None:

@@ -53,6 +53,17 @@ def test_long_logs_with_silences_depend_on_neither_batches_nor_restarts(found, s
     assert restarted.latest() == plain.latest()
 
 
+@given(stretches, long_cuts)
+def test_when_something_was_found_does_not_depend_on_checkpoints(found, some):
+    log = log_of(found)
+    at_once, in_parts = (
+        {found: revisions.get(1) for found, revisions in run(log, where, rules=RULES)[0].anomalies.items()}
+        for where in ([], some)
+    )
+    assert None not in at_once.values()
+    assert in_parts == at_once
+
+
 @given(logs(), cuts)
 def test_without_rules_bars_are_the_same(log, some):
     without, _ = run(log, some)
