@@ -18,6 +18,7 @@ _EVENTS: Final = 8
 _BARS: Final = 8
 _ANOMALIES: Final = 6
 _FULL: Final = 0.999
+_WHOLE_FROM: Final = 10.0
 
 # The end of the data: the last minute that the pipeline has judged, or the last event if it is younger.
 _NOW: Final = """
@@ -123,7 +124,8 @@ def _cell(name: str, value: object) -> Text:
     if name == "position":
         return Text(str(value), style={"long": "green", "short": "red"}.get(str(value), ""))
     if isinstance(value, float):
-        return Text(f"{value:,.6g}" if name == "price" else f"{value:,.0f}")
+        # Prices and shares need their digits, sums of money do not.
+        return Text(f"{value:,.6g}" if name == "price" or abs(value) < _WHOLE_FROM else f"{value:,.0f}")
     return Text(f"{value:,}" if isinstance(value, int) else str(value))
 
 
@@ -133,7 +135,7 @@ def _asset(row: Row) -> Row:
 
 
 def _anomaly(row: Row) -> Row:
-    said = f"over {row['threshold']:,.6g} {row['measure']}, coverage {row['coverage']:.0%}"
+    said = f"over {_cell('threshold', row['threshold']).plain} {row['measure']}, coverage {row['coverage']:.0%}"
     return {**row, "": said + (", degraded" if row["degraded"] else "")}
 
 

@@ -64,7 +64,10 @@ def keep_publishing(address, prefix, folder, first, started):
             publish(publisher, number)
             number += 1
         publisher.hear()
-        Path(started).write_text(f"{publisher.way} {int(first) + publisher.safe_position}\n")
+        # Whole or not at all: the kill may come at any moment.
+        said = Path(f"{started}.new")
+        said.write_text(f"{publisher.way} {int(first) + publisher.safe_position}\n")
+        said.rename(started)
         time.sleep(0.005)
 
 

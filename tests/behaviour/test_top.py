@@ -42,7 +42,7 @@ def test_one_picture_has_events_bars_and_coverage(data):
     result = CliRunner().invoke(commands, ["top", "--once", "--data", str(data)])
     assert result.exit_code == 0, result.output
     assert "15 minutes up to 2026-09-16 07:30:00 UTC" in result.output
-    times = re.findall(r"^ (07:\d\d:\d\d) .* (?:long|short) ", result.output, re.MULTILINE)
+    times = re.findall(r"^ (07:\d\d:\d\d) .* (?:long|short) .* (?:sampled|full) *$", result.output, re.MULTILINE)
     assert len(times) == 8
     assert all("07:15" <= time < "07:30" for time in times)
     assert "lower bound" in result.output

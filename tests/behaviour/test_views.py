@@ -66,6 +66,7 @@ COLUMNS = {
     "anomalies": "anomaly_id kind scope asset exchange symbol position measure interval_ms state level value threshold"
     " baseline_mean baseline_sd baseline_n coverage completeness degraded started updated ended details contributors"
     " rules_hash revision",
+    "detections": "anomaly_id kind started found delay_ms",
     "cascades": "cascade_id asset position state begin peak end waves long_usd short_usd long_count short_count"
     " peak_usd_per_second exchanges price_before price_extreme reference_exchange reference_symbol reference_before"
     " reference_extreme price_after_1m price_after_5m price_after_15m price_after_60m coverage completeness degraded"
