@@ -161,7 +161,7 @@ class CoverageHistory:
             if known.tick == self._tick:
                 return known.found
             if known.epoch == self.epoch:
-                open_covered = [self._is_covered(feeds, bar, interval, least) for bar in known.open_bars]
+                open_covered = [self.is_covered(feeds, bar, interval, least) for bar in known.open_bars]
                 if open_covered == known.open_covered:
                     known.tick = self._tick
                     return known.found
@@ -172,7 +172,7 @@ class CoverageHistory:
         first = min(self._first, self._closed_before)
         furthest = max(start - 4 * period * length, first - first % length)
         for bar in range(start - length, furthest - 1, -length):
-            is_covered = self._is_covered(feeds, bar, interval, least)
+            is_covered = self.is_covered(feeds, bar, interval, least)
             if bar + length > self._closed_before:
                 open_bars.append(bar)
                 open_covered.append(is_covered)
@@ -190,7 +190,8 @@ class CoverageHistory:
         """Tell whether the last such search can have no other answer before the epoch is another."""
         return not self._searched[feeds, interval].open_bars
 
-    def _is_covered(self, feeds: Feeds, bar: int, interval: int, least: float) -> bool:
+    def is_covered(self, feeds: Feeds, bar: int, interval: int, least: float) -> bool:
+        """Tell whether at least the share `least` of the bar from `bar` on was covered, as a mean over `feeds`."""
         length = INTERVALS_MS[interval]
         covered = [min(length, self.covered_ms(feed, bar, interval)) for feed in feeds]
         return sum(covered) >= least * length * len(feeds)

@@ -88,12 +88,16 @@ class SurgeRule(Rule):
     )
     limit: float = Field(default=3.5, gt=0, description="Modified z score (median_mad).")
     q: float = Field(default=0.999, gt=0, lt=1, description="Which quantile (quantile).")
+    last: int = Field(default=3_000, ge=2, le=3_000, description="Of so many bars that are not 0 (quantile).")
     probability: float = Field(
         default=1e-4, gt=0, lt=1, description="A count at least as high is less likely than this (count_tail)."
     )
     floor_usd: _Usd = Field(default=50_000.0, description="A bar of less USD never fires.")
     least_events: int = Field(default=3, ge=1, description="A bar of fewer events never fires.")
     min_value_usd: _Usd = Field(default=0.0, description="Events of less USD are left out before bars are made.")
+    season: Literal["none", "hour_of_week"] = Field(
+        default="none", description="Whether bars are taken beside what is usual at their hour of the week."
+    )
 
 
 class RollingThresholdRule(Rule):

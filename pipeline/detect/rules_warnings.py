@@ -55,8 +55,8 @@ def _surge(rule: SurgeRule) -> Iterator[str]:
     warm_up = FreezingAverage().warm_up
     if rule.scorer == "ewma" and rule.period < warm_up:
         yield f"ewma judges after {warm_up} bars, and period = {rule.period} gives it fewer"
-    if rule.scorer == "quantile" and math.ceil(rule.q * rule.period) >= rule.period:
-        yield f"the {rule.q:g} quantile of at most {rule.period} bars is their highest"
+    if rule.scorer == "quantile" and math.ceil(rule.q * rule.last) >= rule.last:
+        yield f"the {rule.q:g} quantile of {rule.last} bars is their highest"
     if rule.scorer == "count_tail" and "usd" in rule.measures:
         yield 'count_tail is for counts: leave "usd" out of measures'
     if rule.floor_usd == 0 and rule.least_events == 1:

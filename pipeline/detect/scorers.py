@@ -13,6 +13,8 @@ from operator import mul
 from statistics import fmean, median
 from typing import Protocol
 
+from pipeline.detect.highest_values import HighestValues
+
 # Makes the median absolute deviation of a normal distribution its standard deviation (Iglewicz and Hoaglin 1993), and
 # the same for the mean absolute deviation, which stands in where more than half of the values are equal.
 _MAD_SCALE = 0.6745
@@ -26,12 +28,21 @@ class Baseline:
     """What was found: number of values, their mean and sample standard deviation, and the bound.
 
     `threshold` is None where the values say nothing: too few, or nothing but zeros for a rule that leaves them out.
+    `mean` and `sd` are None where not all values are kept. `season` is the factor by which all of it was multiplied.
     """
 
     n: int
-    mean: float
-    sd: float
+    mean: float | None
+    sd: float | None
     threshold: float | None
+    season: float = 1.0
+
+    def scaled(self, factor: float) -> Baseline:
+        """Return the same of values that are `factor` times as high."""
+        if factor == 1.0:
+            return self
+        mean, sd, threshold = (None if one is None else one * factor for one in (self.mean, self.sd, self.threshold))
+        return Baseline(self.n, mean, sd, threshold, factor)
 
 
 class Scorer(Protocol):
@@ -86,7 +97,10 @@ class MedianAndMad:
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """The `q` quantile of the last `last` values that are not zero, which suits heavy tails."""
+    """The `q` quantile of the last `last` values that are not zero, which suits heavy tails.
+
+    Where so many are not at hand, `pipeline.detect.surge_history` finds the same from what it keeps of them.
+    """
 
     q: float = 0.999
     last: int = 3_000
@@ -96,9 +110,7 @@ class Quantile:
         """Return the smallest value with at least the share `q` of values at or below it; None without any."""
         kept = [value for value in values if value > 0][-self.last :]
         n, mean, sd = moments(kept)
-        if not n:
-            return Baseline(n, mean, sd, None)
-        return Baseline(n, mean, sd, sorted(kept)[max(0, math.ceil(self.q * n) - 1)])
+        return Baseline(n, mean, sd, HighestValues().quantile(kept, self.q, self.last)[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +176,6 @@ class CountTail:
             now += math.log(ratio)
             count += 1
         return count - 1
-
-
-def seasonal(values: Sequence[float], factors: Sequence[float]) -> list[float]:
-    """Return the values, each divided by what is usual at its hour of the week (1: as usual, 0 counts as 1)."""
-    return [value / (factor or 1.0) for value, factor in zip(values, factors, strict=True)]
 
 
 def moments(values: Sequence[float]) -> tuple[int, float, float]:

@@ -46,7 +46,7 @@ def scorer_of(rule: SurgeRule) -> Scorer:
     scorers: dict[str, Scorer] = {
         "mean_sd": MeanAndDeviation(rule.k),
         "median_mad": MedianAndMad(rule.limit),
-        "quantile": Quantile(rule.q),
+        "quantile": Quantile(rule.q, rule.last),
         "ewma": FreezingAverage(rule.k, rule.period),
         "count_tail": CountTail(rule.probability),
     }

@@ -8,7 +8,8 @@ is closed, and at each late event after that.
 Most events change nothing: the least sums at which something could happen are kept beside each bar (`_Watch.limits`),
 and only what passes one of them is looked at.
 
-Cells: none but those of the findings, except with `min_value_usd`: then bars are made without the small events.
+Cells: none but those of the findings, except with `min_value_usd`: then bars are made without the small events; and
+with a scorer or a season that look further back (`pipeline.detect.surge_history`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, least_complete, merge_largest
 from pipeline.detect.scorers import Baseline
 from pipeline.detect.surge import COUNTS, SERIES, Series, Sums, baselines_of, scorer_of, unit_of, values_of
+from pipeline.detect.surge_history import SurgeHistory, is_of_history
 from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.windows.parameters import MINUTE_MS
 
 _KIND: Final = "surge"
 # An open row is said again when its value has grown by this factor since it was said last.
@@ -112,6 +115,11 @@ class SurgeDetector(Detector):
         least_micros = round(rule.min_value_usd * MICROS)
         self._own = BarBook(facts.bars.kept_bars, least_micros) if least_micros else None
         self._book = facts.bars if self._own is None else self._own
+        looks_back = rule.scorer == "quantile" or rule.season != "none"
+        self._history = SurgeHistory(facts, self._book, self._scorer, self._feeds) if looks_back else None
+        # What the history has not taken in yet must be among the bars before.
+        correctable = (facts.parameters.lateness_ms + facts.parameters.correction_ms) // MINUTE_MS + 3
+        self._bars_before = max(rule.period, correctable) if rule.scorer == "quantile" else rule.period
         self._assets: dict[str, _Asset] = {}
         self._open: dict[_Bar, dict[Series, Finding]] = {}
         self._ahead: dict[_Bar, None] = {}
@@ -127,6 +135,9 @@ class SurgeDetector(Detector):
         if known is None:
             known = self._assets[asset] = _Asset()
         self._put_right(asset, known, touched)
+        if self._history is not None:
+            self._history.touch(self._bars_of(asset, touched))
+            self._history.go_on(asset)
         epoch, floor, least = self.facts.coverage.epoch, self._floor_micros, self._rule.least_events
         totals: dict[tuple[int, int], Sums] = {}
         for bars in touched:
@@ -154,6 +165,8 @@ class SurgeDetector(Detector):
     def judge(self) -> None:
         """Judge bars that have begun now, close those that are over, and let go what can change no more."""
         watermark = self.facts.watermark
+        if self._history is not None and self._history.go_on_all():
+            self._assets = {}
         for bar in [bar for bar in self._ahead if bar[3] <= watermark]:
             del self._ahead[bar]
             self._judge_bar(bar)
@@ -170,13 +183,18 @@ class SurgeDetector(Detector):
             self._assets.pop(asset, None)
 
     def cells(self) -> Iterable[Cell]:
-        """Yield the bars without small events, if there are such."""
-        return () if self._own is None else self._own.cells()
+        """Yield the bars without small events, and what is kept for longer, if there are such."""
+        if self._own is not None:
+            yield from self._own.cells()
+        if self._history is not None:
+            yield from self._history.cells()
 
     def restore(self, cells: Mapping[str, bytes]) -> None:
         """Take in the cells of a checkpoint, and look after the findings."""
         if self._own is not None:
-            self._own.restore(cells)
+            self._own.restore({name: value for name, value in cells.items() if not is_of_history(name)})
+        if self._history is not None:
+            self._history.restore(cells)
         for finding in self.facts.findings.of_kind(_KIND):
             contract = (finding.exchange, finding.symbol) if finding.scope == "instrument" else None
             interval = INTERVALS_MS.index(finding.interval_ms)
@@ -228,21 +246,34 @@ class SurgeDetector(Detector):
         if sums is None:
             return
         rule, coverage, feeds = self._rule, self.facts.coverage, self._feeds(asset, contract)
-        covered = coverage.covered_before(feeds, start, interval, rule.period, rule.least_coverage)
+        covered = coverage.covered_before(feeds, start, interval, self._bars_before, rule.least_coverage)
         watch = self._watch(bar)
         if watch.start != start or watch.covered is not covered:
-            read = bars.reader(contract, interval)
-            before = [read(one) or _EMPTY for one in covered]
             watch.start, watch.covered, watch.limits = start, covered, []
-            watch.baselines = baselines_of(sums, before, rule, self._scorer)
+            watch.baselines = self._baselines(bar, sums, covered)
         elif rule.baseline == "inclusive":
-            read = bars.reader(contract, interval)
-            watch.baselines = baselines_of(sums, [read(one) or _EMPTY for one in covered], rule, self._scorer)
+            watch.baselines = self._baselines(bar, sums, covered)
         watch.epoch = coverage.epoch
         if not watch.limits or rule.baseline == "inclusive" or not watch.is_quiet(start, watch.epoch, sums):
             watch.limits = self._judge_values(bar, watch, values_of(sums))
         if rule.baseline == "inclusive" or not coverage.is_final(feeds, interval):
             watch.epoch = -1
+
+    def _baselines(self, bar: _Bar, sums: Sums, covered: Starts) -> list[Baseline]:
+        """Return what a bar is judged against, found in the covered bars before it."""
+        if self._history is not None:
+            return self._history.baselines(bar, sums, covered)
+        asset, contract, interval, _ = bar
+        read = self._book.bars(asset).reader(contract, interval)
+        return baselines_of(sums, [read(one) or _EMPTY for one in covered], self._rule, self._scorer)
+
+    def _bars_of(self, asset: str, touched: Iterable[Bars]) -> Iterable[_Bar]:
+        for bars in touched:
+            for interval in self._intervals:
+                if self._of_contracts:
+                    yield asset, bars.contract, interval, bars.starts[interval]
+                if self._of_assets:
+                    yield asset, None, interval, bars.starts[interval]
 
     def _watch(self, bar: _Bar) -> _Watch:
         """Return the watch of a bar; an older bar than the latest gets one that is not kept."""
@@ -288,6 +319,7 @@ class SurgeDetector(Detector):
         rule, (measure, position) = self._rule, SERIES[number]
         if rule.when_blind == "wait" and self._coverage(bar) < rule.least_coverage:
             return
+        has_season = rule.season != "none"
         finding = Finding(
             kind=_KIND,
             scope="asset" if contract is None else "instrument",
@@ -304,7 +336,7 @@ class SurgeDetector(Detector):
             baseline_mean=baseline.mean,
             baseline_sd=baseline.sd,
             baseline_n=baseline.n,
-            details={"found": float(self.facts.watermark)},
+            details={"found": float(self.facts.watermark)} | ({"season": baseline.season} if has_season else {}),
         )
         self._say(bar, finding)
         self._look_after(bar, finding)

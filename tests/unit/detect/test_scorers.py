@@ -15,7 +15,6 @@ from pipeline.detect.scorers import (
     MedianAndMad,
     Quantile,
     moments,
-    seasonal,
 )
 
 SCORERS = [MeanAndDeviation(), MedianAndMad(), Quantile(), FreezingAverage(), CountTail()]
@@ -92,10 +91,6 @@ def test_tail_of_dispersed_counts_is_longer():
 
 def test_counts_that_are_all_zero_say_nothing():
     assert CountTail().judge([0, 0, 0]).threshold is None
-
-
-def test_season_divides_by_what_is_usual():
-    assert seasonal([10, 10, 10], [2.0, 0.5, 0.0]) == [5, 20, 10]
 
 
 @pytest.mark.parametrize("scorer", SCORERS, ids=lambda scorer: scorer.name)

@@ -219,7 +219,8 @@ def test_a_contract_that_was_not_subscribed_has_no_baseline_of_that_time():
 
 @pytest.mark.parametrize("scorer", ["median_mad", "quantile", "ewma", "count_tail"])
 @pytest.mark.parametrize("baseline", ["exclusive", "inclusive"])
-def test_every_scorer_runs_and_restarts_alike(scorer, baseline):
+@pytest.mark.parametrize("season", ["none", "hour_of_week"])
+def test_every_scorer_runs_and_restarts_alike(scorer, baseline, season):
     chance = random.Random(6)
     history = [
         event
@@ -232,7 +233,7 @@ def test_every_scorer_runs_and_restarts_alike(scorer, baseline):
     ]
     now = BEGIN + 40 * MINUTE
     log = in_order(QUIET, history, events(*[60_000] * 12, at=now, first=9_000), beats(BEGIN, now + 2 * MINUTE))
-    chosen = rules(scorer=scorer, baseline=baseline, measures=["usd", "count"])
+    chosen = rules(scorer=scorer, baseline=baseline, season=season, measures=["usd", "count"])
     plain = found(log, chosen)
     # A quantile so high is the largest value, which no value in its own baseline exceeds.
     assert any(row.started == now for row in plain) is ((scorer, baseline) != ("quantile", "inclusive"))
