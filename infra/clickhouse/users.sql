@@ -21,6 +21,10 @@ ON liquidations_data.* TO liquidations_migrate
 GRANT CREATE DATABASE, CREATE VIEW, ALTER VIEW, DROP VIEW, SHOW, SELECT ON liquidations.* TO liquidations_migrate
 
 -- next statement
+-- For the view of how much room tables take; of other databases it shows nothing.
+GRANT SELECT ON system.parts TO liquidations_migrate
+
+-- next statement
 GRANT TABLE ENGINE ON ReplacingMergeTree, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Null TO liquidations_migrate
 
 -- next statement

@@ -23,7 +23,7 @@ from pipeline.warehouse.migrate import read_migrations, status
 # Which column is a row's time, in this order; a table with none of them is compared whole or, for a span, not at all.
 _TIMES = ("event_time", "start", "started", "time", "began", "begin", "received_time")
 # How a database came to be, not what it holds.
-_OF_ONE_RUN = ["migrations", "market_delays"]
+_OF_ONE_RUN = ["migrations", "market_delays", "arrivals"]
 _SETTINGS = {"max_bytes_before_external_group_by": 1_000_000_000}
 
 

@@ -17,7 +17,10 @@ USUAL = "liquidations"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _TAKEN = {"default", "system", "information_schema"}
 _TABLES_END = "_data"
-_USUAL_IN_SQL = re.compile(rf"(?<![\w./-]){USUAL}({_TABLES_END})?(?=\.[a-z])|(?<=EXISTS ){USUAL}({_TABLES_END})?(?= )")
+_USUAL_IN_SQL = re.compile(
+    rf"(?<![\w./-]){USUAL}({_TABLES_END})?(?=\.[a-z])|(?<=EXISTS ){USUAL}({_TABLES_END})?(?= )"
+    rf"|(?<=database = '){USUAL}({_TABLES_END})?(?=')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +48,4 @@ class Databases:
 
     def rewrite(self, statement: str) -> str:
         """Return a statement of a migration with these databases in place of the usual ones."""
-        return _USUAL_IN_SQL.sub(lambda found: self.name + (found[1] or found[2] or ""), statement)
+        return _USUAL_IN_SQL.sub(lambda found: self.name + (found[1] or found[2] or found[3] or ""), statement)

@@ -164,7 +164,13 @@ def test_it_reads_no_row_outside_its_time_range(client, name):
     later = TimeRange(RANGE.from_ms + 48 * 3_600_000, RANGE.to_ms + 48 * 3_600_000)
     sql = ALL_SQL[name]
     assert "$__timeFilter" in sql or "$__fromTime" in sql or "$__toTime" in sql
-    lasting = {"Silences", "Silent channels", "Silences found", "Subscriptions of contracts"}
+    lasting = {
+        "Silences",
+        "Silent channels",
+        "Silences found",
+        "Subscriptions of contracts",
+        "Bytes per million liquidations",
+    }
     if name in MARKS or (name in QUERIES and QUERIES[name][0].title in lasting):
         return
     rows = answers(client, sql, USUAL, later).result_rows
@@ -414,3 +420,19 @@ def test_the_threshold_doubles_with_each_level_and_only_while_it_lasts(client):
 def test_detections_keep_the_first_revision_whatever_comes_later_or_twice(client):
     (row,) = [row for row in named(client, "anomalies", 8) if row["kind"] == "surge"]
     assert row["worst"] == 30
+
+
+def test_delays_of_the_pipeline_are_those_of_the_worst_minute(client):
+    rows = named(client, "pipeline", 12, interval="300")
+    assert [(row["p95"], row["longest"]) for row in rows] == [(pytest.approx(0.945, abs=0.02), 0.99)]
+    (row,) = named(client, "pipeline", 13, interval="300")
+    assert (row["behind, at most"], row["behind, at the end"], row["pulses waiting"]) == (9, 1, 7)
+
+
+def test_room_is_told_by_table_for_each_million_liquidations(client):
+    rows = {row["what"]: row for row in named(client, "pipeline", 14)}
+    events = rows["events"]
+    assert events["per million"] == pytest.approx(events["size"] / events["stored"] * 1e6)
+    assert rows["all tables"]["size"] == sum(row["size"] for what, row in rows.items() if what != "all tables")
+    year_before = TimeRange(RANGE.from_ms - 400 * 86_400_000, RANGE.to_ms - 400 * 86_400_000)
+    assert answers(client, QUERIES["liquidations-pipeline 14A"][1].sql, USUAL, year_before).result_rows == []

@@ -88,10 +88,15 @@ COLUMNS = {
     "assets": "asset start long_usd short_usd long_count short_count largest_usd late_count exchanges symbols closed"
     " coverage",
     "market_1s": "start long_usd short_usd long_count short_count largest_usd exchanges assets",
+    "arrivals": "start events p50_ms p95_ms most_ms",
+    "storage": "table month rows bytes bytes_uncompressed",
     "market_delay": "start newest watermark delay_ms most_delay_ms held_by waiting",
     "market": "start long_usd short_usd long_count short_count largest_usd late_count exchanges symbols assets closed"
     " coverage",
 }
+
+# They measure the inserting itself.
+MEASURED = {"arrivals", "storage"}
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +193,8 @@ def test_a_repeated_insert_changes_no_view(client, codec):
         bar(DAY + 4 * HOUR, long_micros=10**12, long_count=9, revision=19),
     ]
     store(client, codec, records)
-    before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in COLUMNS}
+    lasting = [view for view in COLUMNS if view not in MEASURED]
+    before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in lasting}
 
     store(client, codec, records[::-1])
     store(client, codec, records[10:270])
@@ -724,6 +730,39 @@ def test_the_delay_of_the_market_is_that_of_the_last_word_in_the_minute(client, 
 
     assert (said["delay_ms"], said["most_delay_ms"], said["held_by"], said["waiting"]) == (100, 2_500, 3, 7)
     assert (unheard["watermark"], unheard["delay_ms"]) == (None, None)
+
+
+def test_arrivals_tell_how_long_rows_took_and_leave_recordings_out(client, codec):
+    now_ms = client.query("SELECT toUnixTimestamp64Milli(now64(3))").result_rows[0][0]
+    delays_s = (1, 2, 3, 4, 3_600)
+    live_ones = [liquidation(number, received_time=(now_ms - s * 1_000) * 1_000) for number, s in enumerate(delays_s)]
+    ahead = liquidation(90, received_time=(now_ms + 60_000) * 1_000)
+    store(client, codec, [*live_ones, ahead, *(liquidation(100 + number) for number in range(20))])
+    store(client, codec, live_ones[:1])
+
+    rows = select(client, "SELECT * FROM liquidations.arrivals")
+
+    assert sum(row["events"] for row in rows) == 7
+    assert {row["start"].second for row in rows} == {0}
+    assert max(row["most_ms"] for row in rows) >= 3_600_000
+    assert min(row["p50_ms"] for row in rows) >= 0
+    assert all(row["p50_ms"] <= row["p95_ms"] <= row["most_ms"] for row in rows)
+
+
+def test_storage_tells_the_room_of_each_table_and_month(client, codec):
+    months = (DAY, DAY + 40 * 24 * HOUR)
+    store(client, codec, [liquidation(number, event_time=months[number % 2]) for number in range(200)])
+
+    rows = {(row["table"], row["month"]): row for row in select(client, "SELECT * FROM liquidations.storage")}
+
+    assert {key for key in rows if key[0] == "events"} == {
+        ("events", datetime(2024, 12, 1).date()),  # noqa: DTZ001 - a date
+        ("events", datetime(2025, 1, 1).date()),  # noqa: DTZ001
+    }
+    assert sum(row["rows"] for (table, _), row in rows.items() if table == "events") == 200
+    assert rows["symbols", None]["rows"] > 0
+    assert all(row["bytes"] > 0 and row["bytes_uncompressed"] > 0 for row in rows.values())
+    assert not any(table == "migrations" for table, _ in rows)
 
 
 def test_seconds_of_the_market_have_every_event_once(client, codec):

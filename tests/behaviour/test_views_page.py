@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         anomaly(contributors=[liquidation(1).event_id]),
         market_delay(),
         subscription(),
+        liquidation(200, received_time=time.time_ns() // 1_000 - 5_000_000),
     ]
     store(client, Codec(), records)
     yield client

@@ -7,9 +7,9 @@ from typing import Final
 from pipeline.grafana.boards.choices import OF_MANY
 from pipeline.grafana.boards.shared import AGE_STEPS, PIPELINE_UID, age_panel, strip_panel
 from pipeline.grafana.dashboard import Dashboard, Section
-from pipeline.grafana.panel import Chart, Column, Number, Panel, Query, Rows, Step
+from pipeline.grafana.panel import Chart, Column, Number, Panel, Query, Rows, Series, Step
 from pipeline.grafana.sql import EXCHANGE, STEP_S, bucket
-from pipeline.grafana.theme import BAD, GOOD
+from pipeline.grafana.theme import BAD, GOOD, NEUTRAL, WORST
 
 _NOW = "least(now(), $__toTime)"
 
@@ -123,6 +123,37 @@ GROUP BY exchange
 ORDER BY events DESC, exchange
 """
 
+# The worst minute of each bucket: percentiles of minutes cannot be added up.
+_ARRIVALS = f"""
+SELECT {bucket("start")} AS time, avgWeighted(p50_ms, events) / 1000 AS median, max(p95_ms) / 1000 AS p95,
+    max(most_ms) / 1000 AS longest
+FROM arrivals
+WHERE $__timeFilter_ms(start)
+GROUP BY time
+ORDER BY time
+"""
+
+_MARKET_BEHIND = f"""
+SELECT {bucket("start")} AS time, max(most_delay_ms) / 1000 AS `behind, at most`, argMax(delay_ms, start) / 1000 AS
+    `behind, at the end`, max(waiting) AS `pulses waiting`
+FROM market_delay
+WHERE $__timeFilter_ms(start)
+GROUP BY time
+ORDER BY time
+"""
+
+# Tables are divided by months, so this is of all months that the time range touches.
+_MONTHS = "(month IS NULL OR (month <= $__toTime AND addMonths(assumeNotNull(month), 1) > $__fromTime))"
+_LIQUIDATIONS = f"(SELECT sum(rows) FROM storage WHERE table IN ('events', 'received_events') AND {_MONTHS})"
+_STORAGE = f"""
+SELECT if(table = '', 'all tables', table) AS what, sum(bytes) / {_LIQUIDATIONS} * 1e6 AS `per million`,
+    sum(bytes) AS size, sum(rows) AS stored, sum(bytes_uncompressed) / sum(bytes) AS compression
+FROM storage
+WHERE {_MONTHS} AND {_LIQUIDATIONS} > 0
+GROUP BY table WITH ROLLUP
+ORDER BY size DESC, what
+"""
+
 _TIME = "time:YYYY-MM-DD HH:mm:ss"
 _ZERO_IS_GOOD = (Step(None, GOOD), Step(1, BAD))
 
@@ -228,6 +259,54 @@ PIPELINE: Final = Dashboard(
                     (Query(_STORED, "table"),),
                 ),
                 strip_panel(11, height=6),
+            ),
+        ),
+        Section(
+            102,
+            "Delay and room",
+            (
+                Panel(
+                    12,
+                    "From socket to row",
+                    "How long does it take from the collector's socket until a liquidation is in its table? By the "
+                    "time of the insert; `p95` is that of the worst minute. Recordings are left out.",
+                    Chart("line", (Series("median", GOOD), Series("p95", BAD), Series("longest", WORST, "points"))),
+                    (Query(_ARRIVALS),),
+                    unit="s",
+                ),
+                Panel(
+                    13,
+                    "Whole market behind",
+                    "How far are the rules of the whole market behind the partition that is furthest ahead, and how "
+                    "many pulses wait for the slowest one? In a replay partitions are read one after the other.",
+                    Chart(
+                        "steps",
+                        (
+                            Series("behind, at most", BAD),
+                            Series("behind, at the end", GOOD),
+                            Series("pulses waiting", NEUTRAL, "points", axis="right", unit="short"),
+                        ),
+                    ),
+                    (Query(_MARKET_BEHIND),),
+                    unit="s",
+                ),
+                Panel(
+                    14,
+                    "Bytes per million liquidations",
+                    "How much room do the tables take for each million liquidations? As of now, of all months that the "
+                    "time range touches; `stored` counts revisions that are not merged away yet.",
+                    Rows(
+                        (
+                            Column("per million", "decbytes", 1),
+                            Column("size", "decbytes", 1),
+                            Column("stored", "short", 0),
+                            Column("compression", "none", 1),
+                        )
+                    ),
+                    (Query(_STORAGE, "table"),),
+                    width=24,
+                    height=9,
+                ),
             ),
         ),
     ),

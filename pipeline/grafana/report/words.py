@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 _STEPS: Final = ((1e12, " T"), (1e9, " bn"), (1e6, " M"), (1e3, " k"))
+_BYTES: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 # From here on a number is written out, below it with the digits that count.
 _WHOLE: Final = 1_000
@@ -23,6 +24,7 @@ def in_words(value: object, unit: str | None = None, decimals: int | None = None
         "short": _short,
         "percentunit": lambda share: f"{share * 100:,.{_digits(share * 100) if decimals is None else decimals}f} %",
         "s": _span,
+        "decbytes": _bytes,
         "ops": lambda rate: f"{_short(rate)}/s",
     }
     worded = in_unit.get(unit)
@@ -51,6 +53,13 @@ def _short(value: float) -> str:
         if abs(value) >= step * 0.9995:
             return f"{value / step:.3g}{name}"
     return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else f"{value:.0f}"
+
+
+def _bytes(value: float) -> str:
+    for step, name in _BYTES:
+        if abs(value) >= step * 0.9995:
+            return f"{value / step:.3g} {name}"
+    return f"{value:.0f} B"
 
 
 def _span(seconds: float) -> str:

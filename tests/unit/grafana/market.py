@@ -12,6 +12,7 @@ from unit.warehouse.rows import (
     heartbeat,
     liquidation,
     live,
+    market_delay,
     metric,
     silence,
     store,
@@ -130,6 +131,8 @@ def beside(largest: list[bytes]) -> list[Record]:
         subscription(BEGIN, exchange="bybit", channel="linear"),
         silence(began=GAP[0], found=GAP[0] + 5 * MINUTE, exchange="okx", channel="SWAP"),
         dead_letter(received_time=(BEGIN + MINUTE) * 1_000),
+        market_delay(BEGIN + MINUTE),
+        market_delay(BEGIN + 2 * MINUTE, watermark=None, most_ms=9_000),
     ]
     found += findings(largest)
     found += [dead_letter(stage="sink", reason="refused", received_time=(BEGIN + MINUTE) * 1_000, sequence=9)]
@@ -185,3 +188,11 @@ def findings(largest: list[bytes]) -> list[Record]:
 def fill(client: Client) -> None:
     """Put the market into migrated tables."""
     store(client, Codec(), records())
+    # Rows arrive when they are inserted; these are as if that had been while the market was.
+    client.command(
+        "INSERT INTO liquidations_data.arrivals"
+        " SELECT fromUnixTimestamp64Milli({begin:Int64} + 60000 * intDiv(number, 100),"
+        " 'UTC') AS start, count(), max(ms), quantilesTDigestState(0.5, 0.95)(ms)"
+        " FROM (SELECT number, toInt64(number % 100 * 10) AS ms FROM numbers(500)) GROUP BY start",
+        parameters={"begin": BEGIN},
+    )

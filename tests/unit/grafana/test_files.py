@@ -23,7 +23,7 @@ YAMLS = {path: yaml.safe_load(text) for path, text in FILES.items() if path.ends
 DASHBOARDS = {board["uid"]: board for board in JSONS.values()}
 UID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 # Ids of Grafana's units; a wrong one would be printed behind the number.
-UNITS = {"none", "short", "s", "ops", "percentunit", "currencyUSD", "locale", "time:YYYY-MM-DD HH:mm:ss"}
+UNITS = {"none", "short", "s", "ops", "percentunit", "currencyUSD", "decbytes", "locale", "time:YYYY-MM-DD HH:mm:ss"}
 
 
 def data_panels(board: dict[str, Any]) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from pipeline.warehouse.migrate import migrate, read_migrations, status
             "COMMENT 'Sum of all liquidations. See liquidations.'",
             "COMMENT 'Sum of all liquidations. See liquidations.'",
         ),
+        ("WHERE database = 'liquidations_data' AND active", "WHERE database = 'other_data' AND active"),
         ("COMMENT 'Distinct liquidations read, late'", "COMMENT 'Distinct liquidations read, late'"),
         ("SELECT my_liquidations.x, a.liquidations.b", "SELECT my_liquidations.x, a.liquidations.b"),
     ],

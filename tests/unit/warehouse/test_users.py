@@ -140,6 +140,9 @@ def test_the_reading_user_reads_views_and_nothing_else(data):
     views += ["coverage", "tallies", "anomalies", "cascades", "dead_letters", "market_delay"]
     told = run(data, "liquidations_read", [f"SELECT count() FROM liquidations.{view}" for view in views])  # noqa: S608
     assert told == [[[1]]] * len(views)
+    (tables,) = run(data, "liquidations_read", ["SELECT DISTINCT table FROM liquidations.storage ORDER BY table"])
+    assert isinstance(tables, list)
+    assert {"anomalies", "bars", "events"} <= {table for (table,) in tables}
 
     refused = run(
         data,
