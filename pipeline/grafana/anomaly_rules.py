@@ -12,6 +12,7 @@ from typing import Final
 from pipeline.grafana.alert import AlertGroup, AlertRule, Severity
 from pipeline.grafana.boards.findings import ANOMALIES_UID
 from pipeline.grafana.boards.shared import SYMBOL_UID
+from pipeline.grafana.sql import BETWEEN
 
 _HOUR_S: Final = 3_600
 _WHY: Final = (
@@ -48,7 +49,7 @@ _SURGE: Final = _open(
     " AND scope = 'asset' AND measure = 'usd'",
 )
 _RATIO: Final = _open("ratio", "asset, exchange, symbol, position", "asset, exchange, symbol, position")
-_CASCADES: Final = "FROM cascades\nWHERE $__timeFilter_ms(begin) AND "
+_CASCADES: Final = f"FROM cascades_between({BETWEEN})\nWHERE $__timeFilter_ms(begin) AND "
 _CASCADE: Final = _Rows("asset, position", f"{_CASCADES}state = 'open'", "GROUP BY asset, position")
 _SUBSIDED: Final = _Rows(
     "asset, position",

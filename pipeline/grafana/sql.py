@@ -16,6 +16,9 @@ CONTRACTS: Final = f"{ASSET} AND {EXCHANGE} AND {SYMBOL}"
 POSITION: Final = "$__conditionalAll(position IN (${position:singlequote}), $position)"
 LEAST_USD: Final = "toFloat64OrZero(${min_value:singlequote})"
 
+# The arguments of a view that is given a time range.
+BETWEEN: Final = "from_ms = toUnixTimestamp64Milli($__fromTime_ms), to_ms = toUnixTimestamp64Milli($__toTime_ms)"
+
 _LONGS: Final = "$__conditionalAll('long' IN (${position:singlequote}), $position)"
 _SHORTS: Final = "$__conditionalAll('short' IN (${position:singlequote}), $position)"
 
@@ -63,20 +66,25 @@ _COVERAGE: Final = f"""
     WHERE $__timeFilter_ms(start) AND {EXCHANGE} AND (exchange, channel) IN (SELECT exchange, channel FROM channels)
 """
 
-# Milliseconds in which channels listened, by bucket, and how many channels there were at all.
-LISTENED: Final = f"SELECT {bucket('start')} AS slot, sum(toFloat64(alive_ms)) AS alive {_COVERAGE} GROUP BY slot"
+# Milliseconds in which channels listened, by bucket, and how many channels there are in the whole time range.
+LISTENED: Final = f"""SELECT slot, alive, uniqExactMerge(feeds) OVER () AS channels
+    FROM (SELECT {bucket("start")} AS slot, sum(toFloat64(alive_ms)) AS alive,
+        uniqExactState(exchange, channel) AS feeds {_COVERAGE} GROUP BY slot)"""
 CHANNELS: Final = f"(SELECT uniqExact(exchange, channel) {_COVERAGE})"
 
 # The share of a bucket in which nobody listened, over all channels; 1 where there is no channel.
 NOT_COVERED: Final = f"""
 SELECT slot AS time,
-    if({CHANNELS} = 0, 1., greatest(0., 1 - sum(listened) / ({CHANNELS} * {STEP_S} * 1000.))) AS `not covered`
+    if(known = 0, 1., greatest(0., 1 - listened / (known * {STEP_S} * 1000.))) AS `not covered`
 FROM (
-    SELECT slot, alive AS listened FROM ({LISTENED})
-    UNION ALL
-    SELECT slot, 0. FROM ({grid()})
+    SELECT slot, sum(alive) AS listened, max(max(channels)) OVER () AS known
+    FROM (
+        SELECT slot, alive, channels FROM ({LISTENED})
+        UNION ALL
+        SELECT slot, 0., 0 FROM ({grid()})
+    )
+    GROUP BY slot
 )
-GROUP BY time
 ORDER BY time
 """
 
@@ -89,7 +97,7 @@ SELECT slot AS time,
     if(complete, NULL, shorts_sum) AS `shorts, incomplete`
 FROM (
     SELECT sums.slot AS slot, longs_sum, shorts_sum,
-        all_closed AND {CHANNELS} > 0 AND ifNull(alive, 0.) >= {CHANNELS} * {STEP_S} * 1000. AS complete
+        all_closed AND heard.channels > 0 AND heard.alive >= heard.channels * {STEP_S} * 1000. AS complete
     FROM (
         SELECT {bucket("at")} AS slot, sum(longs_in) AS longs_sum, sum(shorts_in) AS shorts_sum,
             min(is_closed) AS all_closed

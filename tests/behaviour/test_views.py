@@ -71,10 +71,15 @@ COLUMNS = {
     " peak_usd_per_second exchanges price_before price_extreme reference_exchange reference_symbol reference_before"
     " reference_extreme price_after_1m price_after_5m price_after_15m price_after_60m coverage completeness degraded"
     " rules_hash revision",
+    "cascades_between": "cascade_id asset position state begin peak end waves long_usd short_usd long_count short_count"
+    " peak_usd_per_second exchanges price_before price_extreme reference_exchange reference_symbol reference_before"
+    " reference_extreme price_after_1m price_after_5m price_after_15m price_after_60m coverage completeness degraded"
+    " rules_hash revision",
     "ratios_1m": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
     "ratios_5m": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
     "ratios_1h": "exchange symbol asset start long_usd short_usd volume_usd long_ratio short_ratio",
     "regimes": "asset start usd count coverage low_usd high_usd low_count high_count history_bars regime",
+    "regimes_between": "asset start usd count coverage low_usd high_usd low_count high_count history_bars regime",
     "heartbeats": "exchange channel collector start frames was_up last_time last_frame_time clock_offset_ms",
     "sightings": "event_id exchange event_time collectors",
     "collectors_1m": "exchange start collectors events seen_by only_by only_one only_one_share",
@@ -97,6 +102,14 @@ COLUMNS = {
 
 # They measure the inserting itself.
 MEASURED = {"arrivals", "storage"}
+
+
+EVER = {"from_ms": 0, "to_ms": 4_102_444_800_000}
+
+
+def whole(view):
+    """Return what stands behind FROM for all rows of a view, also of one that is given a time range."""
+    return f"liquidations.{view}" + ("(from_ms = 0, to_ms = 4102444800000)" if view.endswith("_between") else "")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +146,7 @@ def at(time_ms):
 
 def test_the_columns_are_those_that_are_promised(client):
     for view, expected in COLUMNS.items():
-        found = client.query(f"DESCRIBE liquidations.{view}").result_rows
+        found = client.query(f"DESCRIBE (SELECT * FROM {whole(view)})").result_rows
         assert [row[0] for row in found] == expected.split(), view
     views = client.query("SELECT name FROM system.tables WHERE database = 'liquidations'").result_rows
     assert {row[0] for row in views} == set(COLUMNS)
@@ -142,20 +155,21 @@ def test_the_columns_are_those_that_are_promised(client):
 def test_what_a_view_says_of_its_types_is_what_its_query_gives(client):
     """A type that differs would be converted row by row, and a filter would not get past the conversion."""
     for view in COLUMNS:
-        said = client.query(f"DESCRIBE liquidations.{view}").result_rows
+        said = client.query(f"DESCRIBE (SELECT * FROM {whole(view)})").result_rows
         (query,) = (
             client.query(
                 f"SELECT as_select FROM system.tables WHERE database = 'liquidations' AND name = '{view}'"
             ).first_row
             or ()
         )
-        given = {row[0]: row[1] for row in client.query(f"DESCRIBE ({query})").result_rows}
+        described = client.query(f"DESCRIBE ({query})", parameters=EVER if view.endswith("_between") else None)
+        given = {row[0]: row[1] for row in described.result_rows}
         assert {row[0]: row[1] for row in said} == given, view
 
 
 def test_empty_tables_give_empty_views(client):
     for view in COLUMNS:
-        assert client.query(f"SELECT * FROM liquidations.{view}").result_rows == [], view
+        assert client.query(f"SELECT * FROM {whole(view)}").result_rows == [], view
 
 
 def test_an_event_as_users_see_it(client, codec):
@@ -194,13 +208,13 @@ def test_a_repeated_insert_changes_no_view(client, codec):
     ]
     store(client, codec, records)
     lasting = [view for view in COLUMNS if view not in MEASURED]
-    before = {view: client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows for view in lasting}
+    before = {view: client.query(f"SELECT * FROM {whole(view)} ORDER BY ALL").result_rows for view in lasting}
 
     store(client, codec, records[::-1])
     store(client, codec, records[10:270])
 
     for view, rows in before.items():
-        assert client.query(f"SELECT * FROM liquidations.{view} ORDER BY ALL").result_rows == rows, view
+        assert client.query(f"SELECT * FROM {whole(view)} ORDER BY ALL").result_rows == rows, view
         assert rows
 
 
@@ -624,6 +638,53 @@ def test_prices_of_a_cascade_are_null_where_no_candle_tells_them(client, codec):
     assert [row["reference_before"] for row in rows] == [159, 159, None]
 
 
+def test_cascades_of_a_time_range_are_those_of_all_that_begin_in_it(client, codec):
+    chance = random.Random(5)
+    begins = sorted(DAY + chance.randrange(3 * 24 * HOUR) for _ in range(40))
+    store(
+        client,
+        codec,
+        [
+            cascade(begin, cascade_id=number.to_bytes(16), state="closed", end=begin + chance.randrange(3 * HOUR))
+            for number, begin in enumerate(begins)
+        ],
+    )
+    for contract, hours in (("BTCUSDT", 50), ("BTCUSD", 80)):
+        prices = [1_000.0 + chance.randrange(100) for _ in range(60 * hours)]
+        store(client, codec, candles_of("binance", contract, prices, DAY - HOUR, traded_usd=chance.randrange(1, 9)))
+    every = client.query("SELECT * FROM liquidations.cascades ORDER BY begin, cascade_id").result_rows
+    assert len({row[19:24] for row in every}) > 20
+
+    for first, last in ((0, 39), (0, 0), (7, 30), (20, 21)):
+        arguments = f"from_ms = {begins[first]}, to_ms = {begins[last]}"
+        found = client.query(
+            f"SELECT * FROM liquidations.cascades_between({arguments}) ORDER BY begin, cascade_id"
+        ).result_rows
+        assert found == every[first : last + 1]
+
+
+@pytest.mark.parametrize(("view", "table"), [("cascades_between", "candles"), ("regimes_between", "bars")])
+def test_a_view_of_a_time_range_reads_one_month(client, codec, view, table):
+    """Each month is a partition; the plain view reads all of them."""
+    month = 31 * 24 * HOUR
+    for number in range(6):
+        begin = DAY + month * number
+        found = cascade(begin, cascade_id=bytes([number] * 16), state="closed", end=begin + MINUTE)
+        store(client, codec, [bar(begin), coverage(begin), found, *candles_of("okx", "BTC-USD", [1.0], begin)])
+    arguments = f"from_ms = {DAY + 3 * month}, to_ms = {DAY + 3 * month + HOUR}"
+
+    plan = [
+        line
+        for (line,) in client.query(f"EXPLAIN indexes = 1 SELECT * FROM liquidations.{view}({arguments})").result_rows
+    ]
+
+    reads = [number for number, line in enumerate(plan) if re.search(rf"ReadFromMergeTree \(.*{table}\)", line)]
+    assert reads
+    for number in reads:
+        parts = next(line for line in plan[number + 1 :] if "Parts: " in line)
+        assert int(re.search(r"Parts: (\d+)", parts)[1]) <= 1, plan[number]
+
+
 def test_ratios_are_shares_of_the_traded_volume_and_null_where_it_is_not_known(client, codec):
     store(
         client,
@@ -712,6 +773,10 @@ def test_regimes_are_by_the_assets_own_quantiles_of_the_days_before(client, code
             }.get((*high, *low), "ordinary")
             assert row["regime"] == expected
             assert row["low_count"] == quantile_exact(events, 0.25)
+    for first, last in ((0, 863), (300, 300), (287, 290), (250, 700)):
+        arguments = f"from_ms = {DAY + first * five}, to_ms = {DAY + last * five}"
+        found = select(client, f"SELECT * FROM liquidations.regimes_between({arguments}) ORDER BY asset, start")
+        assert found == rows[first : last + 1]
     assert {row["regime"] for row in rows} == {
         None,
         "ordinary",

@@ -40,20 +40,21 @@ ORDER BY started DESC, level DESC, about
 LIMIT 500
 """
 
-# The anomaly that was clicked, else the gravest of the time range.
-_ONE = f"""(SELECT anomaly_id FROM anomalies
-    WHERE {_FOUND} AND notEmpty(contributors)
-    ORDER BY anomaly_id = ${{anomaly:singlequote}} DESC, level DESC, value / threshold DESC, anomaly_id LIMIT 1)"""
-_SINCE = (
-    f"(SELECT max(started) - toIntervalHour(2) FROM anomalies WHERE $__timeFilter_ms(started) AND anomaly_id = {_ONE})"
-)
-_UNTIL = f"(SELECT max(updated) FROM anomalies WHERE $__timeFilter_ms(started) AND anomaly_id = {_ONE})"
+# The anomaly that was clicked, else the gravest of the time range: id, asset, since when and until when its events are
+# looked for, and their ids. Read once; without an anomaly nothing is looked for.
+_ONE = f"""(SELECT (any(anomaly_id), any(asset), any(started) - toIntervalHour(2), any(updated), any(contributors))
+    FROM (
+        SELECT anomaly_id, asset, started, updated, contributors
+        FROM anomalies
+        WHERE {_FOUND} AND notEmpty(contributors)
+        ORDER BY anomaly_id = ${{anomaly:singlequote}} DESC, level DESC, value / threshold DESC, anomaly_id
+        LIMIT 1))"""
 _CONTRIBUTORS = f"""
 SELECT event_time AS time, exchange, asset, symbol, position, notional_usd AS usd, price, price_kind, completeness,
-    {_ONE} AS anomaly
+    {_ONE}.1 AS anomaly
 FROM events
-WHERE event_time >= {_SINCE} AND event_time <= {_UNTIL} AND event_id IN (
-    SELECT arrayJoin(contributors) FROM anomalies WHERE $__timeFilter_ms(started) AND anomaly_id = {_ONE})
+WHERE event_time >= {_ONE}.3 AND event_time <= {_ONE}.4 AND ({_ONE}.2 = '' OR asset = {_ONE}.2)
+    AND has({_ONE}.5, event_id)
 ORDER BY usd DESC, time
 """
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from pipeline.grafana.dashboard import Mark
 from pipeline.grafana.panel import Column, Rows, State, Step
-from pipeline.grafana.sql import ASSET, EXCHANGE, POSITION, bucket, grid
+from pipeline.grafana.sql import ASSET, BETWEEN, EXCHANGE, POSITION, bucket, grid
 from pipeline.grafana.theme import ANOMALY, BAD, GOOD, NEUTRAL, WORST
 
 ANOMALIES_UID: Final = "liquidations-anomalies"
@@ -47,7 +47,7 @@ SELECT begin AS time, ifNull(`end`, least(now64(3), $__toTime_ms)) AS timeEnd,
     concat(asset, ' ', position, 's: $', formatReadableQuantity(long_usd + short_usd), ' in ',
         toString(long_count + short_count),
         ' liquidations', if(state = 'open', ', goes on', ''), if(degraded, ', degraded', '')) AS text, asset AS tags
-FROM cascades
+FROM cascades_between({BETWEEN})
 WHERE {_CHOSEN_CASCADES}
 ORDER BY time
 LIMIT 200
@@ -61,7 +61,7 @@ SELECT begin, asset, position, state, dateDiff('second', begin, ifNull(`end`, le
     exchanges, price_before, if(price_before = 0, NULL, price_extreme / price_before - 1) AS move,
     if(reference_before = 0, NULL, price_after_5m / reference_before - 1) AS `after 5 min`,
     if(reference_before = 0, NULL, price_after_60m / reference_before - 1) AS `after 1 h`, coverage, degraded
-FROM cascades
+FROM cascades_between({BETWEEN})
 WHERE {_CHOSEN_CASCADES}
 ORDER BY begin DESC, asset, position
 LIMIT 100
@@ -110,7 +110,7 @@ SELECT slot AS time, asset AS coin, max(kind) AS Value
 FROM (
     SELECT {bucket("start")} AS slot, asset, multiIf(isNull(regime), 0, regime = 'broad_stress', 5,
         regime = 'large_positions', 4, regime = 'retail_washout', 3, regime = 'quiet', 2, 1) AS kind
-    FROM regimes
+    FROM regimes_between({BETWEEN})
     WHERE $__timeFilter_ms(start) AND {ASSET}
 )
 GROUP BY time, coin

@@ -16,9 +16,10 @@ _LEVELS = 48
 _STEP_S = f"greatest({STEP_S}, intDiv(dateDiff('second', $__fromTime, $__toTime), 300 * 60) * 60)"
 
 _CHOSEN = f"$__timeFilter_ms(event_time) AND {CONTRACTS} AND {POSITION} AND notional_usd >= {LEAST_USD} AND price > 0"
-# Logarithms of the lowest and highest price, and what lies between two levels: equal ratios, not equal differences.
-_LOWEST = f"(SELECT min(log(price)) FROM events WHERE {_CHOSEN})"
-_RATIO = f"greatest(1e-5, (SELECT max(log(price)) - min(log(price)) FROM events WHERE {_CHOSEN}) / {_LEVELS})"
+# Lowest and highest price and the number of events, read once. Levels lie at equal ratios, not at equal differences.
+_SEEN = f"(SELECT (min(price), max(price), count()) FROM events WHERE {_CHOSEN})"
+_LOWEST = f"log({_SEEN}.1)"
+_RATIO = f"greatest(1e-5, (log({_SEEN}.2) - {_LOWEST}) / {_LEVELS})"
 _LEVEL = f"least({_LEVELS - 1}, toInt32(floor((log(price) - {_LOWEST}) / {_RATIO})))"
 
 
@@ -45,7 +46,7 @@ FROM (
     WHERE {_CHOSEN} AND position = '{position}'
     UNION ALL
     SELECT slot, toInt32(number), 0. FROM ({grid(_STEP_S)}) AS slots CROSS JOIN numbers({_LEVELS}) AS levels
-    WHERE (SELECT count() FROM events WHERE {_CHOSEN}) > 0
+    WHERE {_SEEN}.3 > 0
 )
 GROUP BY time, level
 ORDER BY time, level

@@ -48,7 +48,7 @@ def records() -> list[Record]:
     letters = [one for one in mapped if isinstance(one, DeadLetter)]
     events = [one for one in mapped if isinstance(one, Liquidation) and not in_gap(one)]
     before = [event for event in events if event.event_time < CRASH]
-    largest = sorted(before, key=lambda event: -event.notional_micros)
+    largest = sorted((event for event in before if event.asset == "BTC"), key=lambda event: -event.notional_micros)
     return [
         *events,
         *letters,

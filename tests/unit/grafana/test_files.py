@@ -131,7 +131,12 @@ def test_rules_use_nothing_that_only_a_browser_expands():
         for rule in group.rules:
             for sql in (rule.sql, *(sql for _, sql in rule.facts)):
                 assert "$__conditionalAll" not in sql
-            assert set(re.findall(r"\$(\w+)", rule.sql)) <= {"__timeFilter_ms", "__toTime_ms", "__toTime"}, rule.uid
+            assert set(re.findall(r"\$(\w+)", rule.sql)) <= {
+                "__timeFilter_ms",
+                "__fromTime_ms",
+                "__toTime_ms",
+                "__toTime",
+            }, rule.uid
             assert "$__timeFilter_ms" in rule.sql
             assert rule.why
 
