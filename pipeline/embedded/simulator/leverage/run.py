@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from random import Random
 
 from pipeline.embedded.simulator.contracts import Contract
-from pipeline.embedded.simulator.leverage.candles import MINUTE_MS, Candles
+from pipeline.embedded.simulator.leverage.candles import CHANNELS as CANDLE_CHANNELS
+from pipeline.embedded.simulator.leverage.candles import MINUTE_MS, Candles, candle_message
 from pipeline.embedded.simulator.leverage.ledger import TrueLedger, TrueOrder
 from pipeline.embedded.simulator.leverage.listings import CHANNELS, listings
 from pipeline.embedded.simulator.leverage.market import STEP_S, Forced, steps
@@ -45,7 +45,7 @@ class Run:
         """Yield frames, the collector's heartbeats and candles, in the order of their receipt."""
         scenario = self.scenario
         reporting = Reporting(scenario, self.seed)
-        candles = Candles(Random(f"candles {scenario.name} {self.seed}"))  # noqa: S311 - a game, no secret
+        candles = Candles(scenario, self.seed)
         listening = _Listening(scenario)
         now_ms = scenario.start_ms
         for step in steps(scenario, self.seed):
@@ -91,15 +91,22 @@ class Run:
 
 
 def frames(items: Iterable[Item]) -> Iterator[Frame]:
-    """Yield a run as a recording: frames, and the collector's heartbeats as statements; candles are left out."""
-    numbers: dict[str, int] = {}
+    """Yield a run as a recording: frames, the candles' messages, and the collector's heartbeats as statements."""
+    numbers: dict[tuple[str, str], int] = {}
+    contracts = {(one.exchange, one.symbol): one for one in listings()}
     for item in items:
         if isinstance(item, Frame):
             yield item
-        elif isinstance(item, Heartbeat):
-            number = numbers[item.exchange] = numbers.get(item.exchange, -1) + 1
-            connection = statements_connection(item.collector)
-            yield Frame(item.exchange, STATEMENTS, connection, number, item.time * 1000, statements_payload([item]))
+            continue
+        if isinstance(item, Heartbeat):
+            channel, connection = STATEMENTS, statements_connection(item.collector)
+            received_us, payload = item.time * 1000, statements_payload([item])
+        else:
+            channel, connection = CANDLE_CHANNELS[item.exchange], f"{item.exchange}-candles"
+            received_us = item.received_time
+            payload = candle_message(contracts[item.exchange, item.symbol], item)
+        number = numbers[item.exchange, channel] = numbers.get((item.exchange, channel), -1) + 1
+        yield Frame(item.exchange, channel, connection, number, received_us, payload)
 
 
 class _Listening:

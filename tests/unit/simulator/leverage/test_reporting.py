@@ -9,7 +9,7 @@ from itertools import pairwise
 import orjson
 import pytest
 
-from pipeline.embedded.simulator.leverage import Run, frames, listings
+from pipeline.embedded.simulator.leverage import Outage, Run, frames, listings
 from pipeline.embedded.simulator.leverage.ledger import ledger_lines
 from pipeline.embedded.simulator.leverage.listings import CHANNELS
 from pipeline.feeds import Mapping
@@ -129,7 +129,7 @@ def test_as_a_recording_it_says_the_same(restless):
     mapping = Mapping(INSTRUMENTS)
     direct, recorded = [], []
     for item in restless.items:
-        if isinstance(item, Heartbeat):
+        if isinstance(item, Heartbeat | Candle):
             direct.append(item)
         elif isinstance(item, Frame):
             direct += mapping.map(item)
@@ -141,13 +141,29 @@ def test_as_a_recording_it_says_the_same(restless):
 
 
 def test_candles_hold_the_forced_orders(restless):
-    candles = {(one.symbol, one.start): one for one in restless.items if isinstance(one, Candle)}
-    assert len(candles) == 30 * restless.scenario.seconds // 60
-    for order in true_orders(restless, "binance"):
-        candle = candles[order.symbol, order.time_ms - order.time_ms % 60_000]
-        assert candle.volume_micros > order.micros
+    candles = {(one.exchange, one.symbol, one.start): one for one in restless.items if isinstance(one, Candle)}
+    listed = [one for one in listings() if one.exchange in {"binance", "bybit", "okx"}]
+    assert len(candles) == len(listed) * restless.scenario.seconds // 60
+    for exchange in ("binance", "bybit", "okx"):
+        for order in true_orders(restless, exchange):
+            candle = candles[exchange, order.symbol, order.time_ms - order.time_ms % 60_000]
+            assert candle.volume_micros > 0.9 * order.micros
     for candle in candles.values():
         assert candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high
+
+
+def test_an_exchange_that_is_down_has_no_candles(restless):
+    outage = Outage("bybit", 90, 150, "down")
+    run = Run(replace(restless.scenario, seconds=300, outages=(outage,)))
+    minutes = {
+        exchange: {
+            (one.start - run.scenario.start_ms) // 60_000
+            for one in run.items()
+            if isinstance(one, Candle) and one.exchange == exchange
+        }
+        for exchange in ("bybit", "okx")
+    }
+    assert minutes == {"bybit": {0, 3, 4}, "okx": {0, 1, 2, 3, 4}}
 
 
 def test_fewer_heartbeats_change_nothing_else(restless):
