@@ -53,7 +53,7 @@ _FACTS: Final = tuple(
     f"rules/{kind}/".encode()
     for kind in ("pending", "candles_pending", "feeds", "coverage", "candles", "bars", "largest")
 )
-_VERSION: Final = 2
+_VERSION: Final = 3
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 _BY_TIME: Callable[[LiquidationRow], Any] = itemgetter(8, 0)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,7 @@ MOST_CONTRIBUTORS: Final = 10
 # An event's micro-dollars, negative so that the largest comes first, and its id.
 Contributor = tuple[int, bytes]
 _FIRST_REVISION: Final = 1
+_ID_BYTES: Final = 16
 T = TypeVar("T", bound=tuple[Any, ...])
 
 
@@ -195,14 +197,26 @@ def least_complete(ranks: Iterable[int]) -> Completeness:
     return COMPLETENESS_ORDER[max(ranks, default=len(COMPLETENESS_ORDER) - 1)]
 
 
-def stored_largest(largest: Iterable[Contributor]) -> list[list[Any]]:
+def stored_ids(ids: Iterable[bytes]) -> str:
+    """Return events' ids as a cell holds them: 21 bytes for each."""
+    return b64encode(b"".join(ids)).decode()
+
+
+def ids_stored(text: str) -> list[bytes]:
+    """Return the ids that a cell holds."""
+    ids = b64decode(text)
+    return [ids[begin : begin + _ID_BYTES] for begin in range(0, len(ids), _ID_BYTES)]
+
+
+def stored_largest(largest: Sequence[Contributor]) -> list[Any]:
     """Return contributors as a cell holds them."""
-    return [[micros, event_id.hex()] for micros, event_id in largest]
+    return [[micros for micros, _ in largest], stored_ids(event_id for _, event_id in largest)]
 
 
-def largest_stored(found: Iterable[Iterable[Any]]) -> list[Contributor]:
+def largest_stored(found: Sequence[Any]) -> list[Contributor]:
     """Return contributors that a cell holds."""
-    return [(micros, bytes.fromhex(event_id)) for micros, event_id in found]
+    micros, ids = found
+    return list(zip(micros, ids_stored(ids), strict=True))
 
 
 _FIELDS: Final = tuple(name for name in Finding.__slots__ if name != "anomaly_id")
@@ -210,8 +224,9 @@ _FIELDS: Final = tuple(name for name in Finding.__slots__ if name != "anomaly_id
 
 def _stored(finding: Finding) -> bytes:
     values = {name: getattr(finding, name) for name in _FIELDS}
-    return orjson.dumps({**values, "largest": stored_largest(finding.largest)})
+    return orjson.dumps(list({**values, "largest": stored_largest(finding.largest)}.values()))
 
 
-def _restored(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, "largest": largest_stored(values["largest"])}
+def _restored(values: Sequence[Any]) -> dict[str, Any]:
+    named = dict(zip(_FIELDS, values, strict=True))
+    return {**named, "largest": largest_stored(named["largest"])}

@@ -1,28 +1,56 @@
-"""The largest liquidations of each minute, for an hour and a quarter.
+"""The largest liquidations of the last hour and a quarter.
 
-While the minute can still be corrected they are those of each contract and position, then of the asset as a whole.
-Cells: `ASSET/MINUTE`. Ten events are kept of each contract and position, later ten of the asset, at 60 bytes each.
+Of a minute that can still be corrected they are the ten of each contract and position. Of the minutes before, the ten
+of each contract and position in each hour are kept while that hour's bar can be corrected; and of the asset as a whole
+those that can still be among the ten largest since any time: an event that ten later ones have reached cannot.
+
+Cells: `ASSET/MINUTE`, `ASSET/HOUR/EXCHANGE/SYMBOL/POSITION`, `ASSET/whole`, 45 bytes for each event. A busy asset has
+up to ten minutes of ten events for each contract and position, one or two hours of as many, and some sixty as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import orjson
 
-from pipeline.detect.bar_book import Contract
-from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor, merge_largest, note_largest
+from pipeline.detect.bar_book import HOUR_MS, Contract
+from pipeline.detect.finding import (
+    MOST_CONTRIBUTORS,
+    Contributor,
+    ids_stored,
+    merge_largest,
+    note_largest,
+    stored_ids,
+)
 from pipeline.records import Closed
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 
 KEPT_MS: Final = 4_500_000
 
-_Key = tuple[str, str, str]  # exchange, symbol, position; all empty for the asset as a whole
+_Key = tuple[str, str, str]  # exchange, symbol, position
 _Event = tuple[int, bytes, int]  # as a contributor, and its time
-_Minutes = dict[int, dict[_Key, list[_Event]]]
-_WHOLE: Final[_Key] = ("", "", "")
+_ByKey = dict[_Key, list[_Event]]
+_HourKey = tuple[int, _Key]
+
+
+@dataclass(slots=True)
+class _Asset:
+    """The largest events of one asset.
+
+    `minutes` can still be corrected; `hours` and `whole` are of those before. In `whole`, in the order of time, each
+    event has the number of later ones that reached it. What is written anew with the next checkpoint is in `changed`.
+    """
+
+    minutes: dict[int, _ByKey] = field(default_factory=dict)
+    hours: dict[int, _ByKey] = field(default_factory=dict)
+    whole: list[tuple[_Event, int]] = field(default_factory=list)
+    changed_minutes: set[int] = field(default_factory=set)
+    changed_hours: set[_HourKey] = field(default_factory=set)
+    whole_changed: bool = False
 
 
 class LargestEvents:
@@ -30,23 +58,22 @@ class LargestEvents:
 
     def __init__(self, parameters: WindowParameters) -> None:
         self._parameters = parameters
-        self._assets: dict[str, _Minutes] = {}
-        self._changed: set[tuple[str, int]] = set()
+        self._assets: dict[str, _Asset] = {}
+        self._changed: set[str] = set()
         self._deleted: list[Cell] = []
         self._looked_at = 0
 
     def take(self, asset: str, events: Sequence[LiquidationRow]) -> None:
         """Take note of events."""
-        minutes = self._assets.get(asset)
-        if minutes is None:
-            minutes = self._assets[asset] = {}
+        known = self._asset(asset)
+        self._changed.add(asset)
         minute, by_key = -1, {}
         for row in events:
             time = row[8]
             if time - time % MINUTE_MS != minute:
                 minute = time - time % MINUTE_MS
-                by_key = minutes.setdefault(minute, {})
-                self._changed.add((asset, minute))
+                by_key = known.minutes.setdefault(minute, {})
+                known.changed_minutes.add(minute)
             key = (row[1], row[2], row[5])
             largest = by_key.get(key)
             if largest is None:
@@ -57,9 +84,10 @@ class LargestEvents:
     def of(self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int) -> list[Contributor]:
         """Return the largest events from `begin` to before `end` (ms), of a contract or of the whole asset.
 
-        Of a contract or a position, only minutes are known that can still be corrected.
+        They are exact for a bar that can still be corrected, and of the asset as a whole for any time up to now.
         """
-        return merge_largest(self._found(asset, contract, position, begin, end))
+        known = self._assets.get(asset)
+        return [] if known is None else merge_largest(_found(known, contract, position, begin, end))
 
     def forget(self, watermark: int) -> None:
         """Keep less of the minutes that can no longer be corrected; done once a minute."""
@@ -67,49 +95,107 @@ class LargestEvents:
         if now <= self._looked_at:
             return
         self._looked_at = now
-        for asset, minutes in list(self._assets.items()):
-            for minute in [minute for minute in minutes if self._parameters.is_expired(minute, now)]:
-                if minute < now - KEPT_MS:
-                    del minutes[minute]
-                    self._changed.discard((asset, minute))
-                    self._deleted.append((_name(asset, minute), None))
-                elif _WHOLE not in minutes[minute]:
-                    events = sorted(event for largest in minutes[minute].values() for event in largest)
-                    minutes[minute] = {_WHOLE: events[:MOST_CONTRIBUTORS]}
-                    self._changed.add((asset, minute))
-            if not minutes:
+        for asset, known in list(self._assets.items()):
+            for minute in sorted(minute for minute in known.minutes if self._parameters.is_expired(minute, now)):
+                self._deleted.append((_name(asset, minute), None))
+                known.changed_minutes.discard(minute)
+                self._put_away(asset, known, minute, known.minutes.pop(minute))
+            for hour in [hour for hour in known.hours if self._parameters.is_expired(hour + HOUR_MS - MINUTE_MS, now)]:
+                for key in known.hours.pop(hour):
+                    known.changed_hours.discard((hour, key))
+                    self._deleted.append((_hour_name(asset, hour, key), None))
+            if known.whole and known.whole[0][0][2] < now - KEPT_MS:
+                known.whole = [one for one in known.whole if one[0][2] >= now - KEPT_MS]
+                known.whole_changed = True
+                self._changed.add(asset)
+                if not known.whole:
+                    self._deleted.append((_whole_name(asset), None))
+            if not (known.minutes or known.hours or known.whole):
                 del self._assets[asset]
+                self._changed.discard(asset)
 
     def cells(self) -> Iterable[Cell]:
-        """Yield the minutes that changed since the last call, and delete those that are forgotten."""
+        """Yield what changed since the last call, and delete what is forgotten."""
         yield from self._deleted
         self._deleted = []
-        for asset, minute in sorted(self._changed):
-            stored = [
-                [*key, [[micros, event_id.hex(), time] for micros, event_id, time in largest]]
-                for key, largest in self._assets[asset][minute].items()
-            ]
-            yield _name(asset, minute), orjson.dumps([asset, minute, stored])
+        for asset in sorted(self._changed):
+            known = self._assets[asset]
+            for minute in sorted(known.changed_minutes):
+                stored = [[*key, *_stored(largest)] for key, largest in known.minutes[minute].items()]
+                yield _name(asset, minute), orjson.dumps(["minute", asset, minute, stored])
+            for hour, key in sorted(known.changed_hours):
+                value = ["hour", asset, hour, *key, *_stored(known.hours[hour][key])]
+                yield _hour_name(asset, hour, key), orjson.dumps(value)
+            if known.whole_changed and known.whole:
+                reached = [count for _, count in known.whole]
+                value = ["whole", asset, reached, *_stored([event for event, _ in known.whole])]
+                yield _whole_name(asset), orjson.dumps(value)
+            known.changed_minutes, known.changed_hours, known.whole_changed = set(), set(), False
         self._changed = set()
 
     def restore(self, cells: Mapping[str, bytes]) -> None:
         """Take in the cells of a checkpoint."""
         for value in cells.values():
-            asset, minute, stored = orjson.loads(value)
-            self._assets.setdefault(asset, {})[minute] = {
-                (exchange, symbol, position): [(micros, bytes.fromhex(one), time) for micros, one, time in largest]
-                for exchange, symbol, position, largest in stored
-            }
+            kind, asset, *rest = orjson.loads(value)
+            known = self._asset(asset)
+            if kind == "minute":
+                minute, stored = rest
+                known.minutes[minute] = {
+                    (exchange, symbol, position): _restored(*events) for exchange, symbol, position, *events in stored
+                }
+            elif kind == "hour":
+                hour, exchange, symbol, position, *events = rest
+                known.hours.setdefault(hour, {})[exchange, symbol, position] = _restored(*events)
+            else:
+                reached, *events = rest
+                known.whole = list(zip(_restored(*events), reached, strict=True))
 
-    def _found(
-        self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int
-    ) -> Iterator[Contributor]:
-        minutes = self._assets.get(asset, {})
-        for minute in [minute for minute in minutes if begin - MINUTE_MS < minute < end]:
-            for (exchange, symbol, own), largest in minutes[minute].items():
-                if position in (own, "both") and (contract is None or contract == (exchange, symbol)):
-                    yield from [(micros, one) for micros, one, time in largest if begin <= time < end]
+    def _asset(self, asset: str) -> _Asset:
+        known = self._assets.get(asset)
+        if known is None:
+            known = self._assets[asset] = _Asset()
+        return known
+
+    def _put_away(self, asset: str, known: _Asset, minute: int, by_key: _ByKey) -> None:
+        hour = minute - minute % HOUR_MS
+        of_hour = known.hours.setdefault(hour, {})
+        for key, largest in by_key.items():
+            of_hour[key] = sorted([*of_hour.get(key, ()), *largest])[:MOST_CONTRIBUTORS]
+            known.changed_hours.add((hour, key))
+        for event in sorted((event for largest in by_key.values() for event in largest), key=lambda one: one[2]):
+            counted = [(one, count + (event[:2] < one[:2])) for one, count in known.whole]
+            known.whole = [(one, count) for one, count in counted if count < MOST_CONTRIBUTORS]
+            known.whole.append((event, 0))
+        known.whole_changed = True
+        self._changed.add(asset)
+
+
+def _found(known: _Asset, contract: Contract | None, position: Closed, begin: int, end: int) -> Iterator[Contributor]:
+    minutes = [known.minutes[minute] for minute in known.minutes if begin - MINUTE_MS < minute < end]
+    hours = [known.hours[hour] for hour in known.hours if begin - HOUR_MS < hour < end]
+    for by_key in (*minutes, *hours):
+        for (exchange, symbol, own), largest in by_key.items():
+            if position in (own, "both") and (contract is None or contract == (exchange, symbol)):
+                yield from [(micros, one) for micros, one, time in largest if begin <= time < end]
+    if contract is None and position == "both":
+        yield from [(micros, one) for (micros, one, time), _ in known.whole if begin <= time < end]
+
+
+def _stored(events: Sequence[_Event]) -> list[Any]:
+    return [[one[0] for one in events], [one[2] for one in events], stored_ids(one[1] for one in events)]
+
+
+def _restored(micros: Sequence[int], times: Sequence[int], ids: str) -> list[_Event]:
+    return [(one, event_id, time) for one, event_id, time in zip(micros, ids_stored(ids), times, strict=True)]
 
 
 def _name(asset: str, minute: int) -> bytes:
     return b"%s/%d" % (asset.encode(), minute)
+
+
+def _hour_name(asset: str, hour: int, key: _Key) -> bytes:
+    return "/".join((asset, str(hour), *key)).encode()
+
+
+def _whole_name(asset: str) -> bytes:
+    return b"%s/whole" % asset.encode()

@@ -143,9 +143,11 @@ class RegimeRule(Rule):
     """What kind of bar it is, by the asset's own quantiles (requirements S34 to S36, S41)."""
 
     high: _Share = Field(default=0.9, description="High is above this quantile of the asset's bars.")
-    low: _Share = Field(default=0.25, description="Low is under this one.")
+    low: _Share = Field(default=0.25, description="Low is at most this one.")
     history_bars: int = Field(default=2_016, ge=50, description="Five-minute bars: a week.")
-    quiet_bars: int = Field(default=12, ge=1, description="A quiet period is at least so many quiet bars in a row.")
+    quiet_bars: int = Field(
+        default=12, ge=1, description="A quiet period is as rare as so many bars in a row that are low."
+    )
 
 
 class RatioRule(Rule):

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from random import Random
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from event_logs import Latest, Record, heartbeat, liquidation, run, subscription
-from unit.warehouse.rows import DAY, store
+from event_logs import Latest, Record, run
+from market_week import market_week
+from unit.warehouse.rows import store
 
 from pipeline.codec import Codec
 from pipeline.detect.rules import Rules, read_rules
@@ -19,69 +19,8 @@ from pipeline.warehouse.client import connect
 from pipeline.warehouse.migrate import migrate
 from pipeline.windows.parameters import WindowParameters
 
-SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 VIEWS = {60_000: "surges_1m", 300_000: "surges_5m", 3_600_000: "surges_1h"}
-CHANNELS = (("binance", "forceOrder"), ("bybit", "linear"), ("okx", "SWAP"))
-# The contracts of Bybit are subscribed one by one.
-CONTRACTS = (
-    ("binance", "BTCUSDT", "BTC", "forceOrder"),
-    ("binance", "ETHUSDT", "ETH", "forceOrder"),
-    ("bybit", "BTCUSDT", "BTC", "linear"),
-    ("bybit", "SOLUSDT", "SOL", "linear"),
-    ("okx", "BTC-USDT-SWAP", "BTC", "SWAP"),
-    ("okx", "SOL-USDT-SWAP", "SOL", "SWAP"),
-)
-DAYS = 7
 RULES = read_rules("".join(f"[{name}]\nenabled = false\n" for name in Rules.model_fields if name != "surge"))
-# Hours of the week in which a channel is away, and in which a contract of Bybit is not subscribed.
-AWAY = {("okx", "SWAP"): ((30.2, 31.9), (77.0, 77.4)), ("binance", "forceOrder"): ((50.5, 50.53), (100.0, 108.0))}
-UNSUBSCRIBED = {"SOLUSDT": ((40.0, 43.5), (120.25, 120.4))}
-
-
-def is_in(spans: tuple[tuple[float, float], ...], time: int) -> bool:
-    return any(begin <= (time - DAY) / HOUR < end for begin, end in spans)
-
-
-def market_week() -> list[Record]:
-    """A week in calm and storm; events are read within two seconds, and heartbeats come every ten."""
-    rng = Random(11)
-    log: list[tuple[int, int, Record]] = [
-        (DAY, 0, subscription(DAY, contract)) for contract in CONTRACTS if contract[0] == "bybit"
-    ]
-    for symbol, spans in UNSUBSCRIBED.items():
-        contract = next(one for one in CONTRACTS if one[1] == symbol)
-        for span in spans:
-            begin, end = (DAY + round(hour * HOUR) for hour in span)
-            log += [(begin, 0, subscription(begin, contract, "down")), (end, 0, subscription(end, contract))]
-    number = 0
-    for minute in range(DAYS * 24 * 60):
-        start = DAY + minute * MINUTE
-        storm = rng.random() < 0.004
-        for contract in CONTRACTS:
-            exchange, symbol, _, channel = contract
-            mean = 0.25 * (1 + minute % 1440 / 1440) * (rng.choice((20, 60)) if storm else 1)
-            for _ in range(poisson(rng, mean)):
-                number += 1
-                time = start + rng.randrange(MINUTE)
-                gone = is_in(AWAY.get((exchange, channel), ()), time)
-                if gone and rng.random() < 0.9:
-                    continue
-                position, micros = rng.choice(("long", "long", "short")), round(rng.lognormvariate(8.5, 1.6) * 1e6)
-                event = liquidation(number, time, contract, position, micros, completeness="full")
-                log.append((time + rng.randrange(2_000), 1, event))
-    for tick in range(DAYS * 24 * 60 * 6 + 12):
-        time = DAY + tick * 10 * SECOND
-        log += [(time, 2, heartbeat(time, channel)) for channel in CHANNELS if not is_in(AWAY.get(channel, ()), time)]
-    log.sort(key=lambda entry: entry[:2])
-    return [record for _, _, record in log]
-
-
-def poisson(rng: Random, mean: float) -> int:
-    count, left = 0, rng.expovariate(1.0)
-    while left < mean:
-        count += 1
-        left += rng.expovariate(1.0)
-    return count
 
 
 @pytest.fixture(scope="module")

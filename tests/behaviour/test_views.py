@@ -764,7 +764,7 @@ def test_regimes_are_by_the_assets_own_quantiles_of_the_days_before(client, code
         for row, (micros, count, _) in zip(rows[today], list(by_bar.values())[today], strict=True):
             assert row["history_bars"] == len(history)
             high = micros > quantile_exact(usd, 0.9), count > quantile_exact(events, 0.9)
-            low = micros < quantile_exact(usd, 0.25), count < quantile_exact(events, 0.25)
+            low = micros <= quantile_exact(usd, 0.25), count <= quantile_exact(events, 0.25)
             expected = {
                 (True, True, False, False): "broad_stress",
                 (True, False, False, True): "large_positions",

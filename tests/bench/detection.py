@@ -26,7 +26,7 @@ from scores import (
     score_surges,
     share_in_cascades,
 )
-from truths import MARKET, bar_totals, hour_sums, passings, ratios, surges
+from truths import MARKET, hour_sums, passings, quiet_periods, ratios, surges
 from watch import Watched, watch
 
 from pipeline.detect.rules import Rules
@@ -36,6 +36,7 @@ from pipeline.embedded.simulator.leverage import SCENARIOS, Run
 HEARTBEAT_S = {"calm": 5, "stress": 1, "crash": 1}
 SURGE_INTERVALS_MS = (60_000, 300_000)
 QUIET_INTERVAL_MS = 300_000
+HISTORY_DAYS = 7
 RULES_SCORED = ("cascade", "rolling_threshold", "market_threshold", "surge", "ratio", "silent_channel", "quiet")
 
 
@@ -85,9 +86,7 @@ def score(scenario: str, seed: int = 7) -> Scored:
             ),
             "silent_channel": score_silences(ledger.outages, watched.of_kind("silent_channel")),
             "quiet": score_quiet(
-                bar_totals(ledger, QUIET_INTERVAL_MS),
-                ledger.scenario.start_ms,
-                QUIET_INTERVAL_MS,
+                quiet_periods(ledger, QUIET_INTERVAL_MS, rules.regime.low, rules.regime.quiet_bars, HISTORY_DAYS),
                 watched.of_kind("quiet"),
             ),
         },
@@ -193,7 +192,7 @@ def table(scenario: str, scored: Scored) -> list[str]:
         longest = said["rules"][rule]["delay_p90_s"]
         cells = [
             rule,
-            f"{one.true:,}" if one.true or rule != "quiet" else "",
+            f"{one.true:,}",
             f"{one.found:,}",
             "" if one.recall is None else f"{one.recall:.0%}",
             "" if one.precision is None else f"{one.precision:.0%}",

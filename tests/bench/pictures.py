@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import vl_convert
-from detection import HEARTBEAT_S
+from detection import HEARTBEAT_S, HISTORY_DAYS, QUIET_INTERVAL_MS
 from scores import score_cascades
-from truths import USD, hour_sums
+from truths import USD, hour_sums, quiet_periods, ratios
 from watch import Sighting, Watched, watch
 
 from pipeline.detect.rules import Rules
@@ -133,12 +133,57 @@ def silent_channel(watched: Watched) -> Json:
     return _whole(title, _bars(orders, begin, end, MINUTE_MS), _rows(spans, begin, end))
 
 
+def ratio(watched: Watched) -> Json:
+    """Return the true ratios of the contract with the highest one that was found, around it."""
+    rule = Rules().ratio
+    highest = max(watched.of_kind("ratio"), key=lambda one: (one.last.value, one.begin))
+    exchange, symbol, length = highest.last.exchange, highest.last.symbol, highest.last.interval_ms
+    begin, end = highest.begin - 18 * length, highest.begin + 30 * length
+    true = ratios(watched.ledger, watched.traded, length, rule.threshold, rule.floor_usd)
+    starts = sorted(start for *contract, start, _ in true if contract == [exchange, symbol])
+    spans = [Span(_TRUE, start, start + length) for start in starts]
+    spans += [
+        Span(_FOUND, one.begin, one.begin + length)
+        for one in watched.of_kind("ratio")
+        if (one.last.exchange, one.last.symbol) == (exchange, symbol)
+    ]
+    upper = {"height": _HEIGHT, "layer": [_shares(watched, exchange, symbol, (begin, end), length)]}
+    upper["layer"] += [
+        {
+            "data": {"values": [{"share": bound}]},
+            "mark": {"type": "rule", "strokeDash": [4, 3], "color": "#d98e04"},
+            "encoding": {"y": {"field": "share", "type": "quantitative"}},
+        }
+        for bound in (rule.threshold, -rule.threshold)
+    ]
+    title = f"{exchange} {symbol}: forced orders as a share of what was traded, by five minutes, and bars above a fifth"
+    return _whole(title, upper, _rows(spans, begin, end))
+
+
+def quiet(watched: Watched) -> Json:
+    """Return the forced orders of the most active asset of which a quiet period was found, around the longest one."""
+    found, rule, orders = watched.of_kind("quiet"), Rules().regime, watched.ledger.orders
+    active = Counter(one.asset for one in orders)
+    asset = max({one.last.asset for one in found}, key=lambda one: (active[one], one))
+    own = [one for one in found if one.last.asset == asset]
+    longest = max(own, key=lambda one: (one.end - one.begin, one.begin))
+    begin, end = longest.begin - 12 * HOUR_MS, longest.end + 12 * HOUR_MS
+    true = quiet_periods(watched.ledger, QUIET_INTERVAL_MS, rule.low, rule.quiet_bars, HISTORY_DAYS)
+    spans = [Span(_TRUE, one.begin, one.end) for one in true if one.asset == asset]
+    spans += [Span(_FOUND, one.said, max(one.end, one.said + QUIET_INTERVAL_MS)) for one in own]
+    title = f"{asset}: forced orders, USD by five minutes, and quiet periods"
+    chosen = [one for one in orders if one.asset == asset]
+    return _whole(title, _bars(chosen, begin, end, QUIET_INTERVAL_MS), _rows(spans, begin, end))
+
+
 # The picture of each rule, and the scenario that it is taken from.
 PICTURES: dict[str, tuple[str, Callable[[Watched], Json]]] = {
     "cascade": ("stress", cascade),
     "surge": ("stress", surge),
     "rolling_threshold": ("stress", rolling_threshold),
     "silent_channel": ("stress", silent_channel),
+    "ratio": ("crash", ratio),
+    "quiet": ("calm", quiet),
 }
 
 
@@ -174,6 +219,45 @@ def _bars(orders: Sequence[TrueOrder], begin: int, end: int, step_ms: int) -> Js
             "x": _time(begin, end),
             "x2": {"field": "end"},
             "y": _usd("usd", "USD, shorts below"),
+            "y2": {"datum": 0},
+            "color": _position(),
+        },
+    }
+
+
+def _shares(watched: Watched, exchange: str, symbol: str, span: tuple[int, int], length: int) -> Json:
+    """Return what was truly forced of what was traded, longs above and shorts below the line."""
+    forced: Counter[tuple[int, str]] = Counter()
+    volume: Counter[int] = Counter()
+    for one in watched.ledger.orders:
+        if (one.exchange, one.symbol) == (exchange, symbol):
+            forced[one.time_ms - one.time_ms % length, one.position] += one.micros
+    for (of_exchange, of_symbol, minute), micros in watched.traded.items():
+        if (of_exchange, of_symbol) == (exchange, symbol):
+            volume[minute - minute % length] += micros
+    rows = [
+        {
+            "time": time,
+            "end": time + length,
+            "share": micros / volume[time] * (1 if position == "long" else -1),
+            "position": position,
+        }
+        for (time, position), micros in sorted(forced.items())
+        if span[0] <= time < span[1] and volume[time]
+    ]
+    return {
+        "data": {"values": rows},
+        "mark": {"type": "rect"},
+        "encoding": {
+            "x": _time(*span),
+            "x2": {"field": "end"},
+            "y": {
+                "field": "share",
+                "type": "quantitative",
+                "title": "share, shorts below",
+                "axis": {"format": ".0%"},
+                "stack": None,
+            },
             "y2": {"datum": 0},
             "color": _position(),
         },

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from truths import USD, BarKey, HourSums, Passing, TrueSurge
+from truths import USD, BarKey, HourSums, Passing, QuietPeriod, TrueSurge
 from watch import Sighting
 
 from pipeline.embedded.simulator.leverage import TrueCascade, TrueOutage
@@ -183,20 +183,21 @@ def score_ratios(true: set[tuple[str, str, int, str]], found: Iterable[Sighting]
     return score
 
 
-def score_quiet(
-    totals: Mapping[str, Sequence[int]], start_ms: int, interval_ms: int, found: Iterable[Sighting]
-) -> Score:
-    """A quiet period is right when the asset's mean true bar in it is under its median bar of the whole scenario.
-
-    There is no list of true quiet periods, so this score has no recall.
-    """
-    score = Score()
+def score_quiet(true: Sequence[QuietPeriod], found: Iterable[Sighting]) -> Score:
+    """A quiet period is hit by a finding of its asset that lies over it in time; the delay is from when it was one."""
+    score = Score(true=len(true))
+    by_asset: defaultdict[str, list[Sighting]] = defaultdict(list)
     for sighting in found:
-        bars = totals.get(sighting.last.asset, ())
-        first = max(0, (sighting.begin - start_ms) // interval_ms)
-        period = bars[first : max(first + 1, (sighting.end - start_ms) // interval_ms)]
         score.found += 1
-        score.right += not period or sum(period) <= median(bars) * len(period)
+        by_asset[sighting.last.asset].append(sighting)
+    right: set[bytes] = set()
+    for period in true:
+        over = [one for one in by_asset[period.asset] if one.begin < period.end and period.begin < one.end]
+        if over:
+            score.hit += 1
+            score.delays_s.append(max(0, min(one.said for one in over) - period.known) / 1000)
+        right.update(one.last.anomaly_id for one in over)
+    score.right = len(right)
     return score
 
 

@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 USD = 1_000_000
 START_MS = SCENARIOS["stress"].start_ms
 MINUTE_MS = 60_000
-KINDS = ("cascade", "surge", "rolling_threshold", "silent_channel")
+KINDS = ("cascade", "surge", "rolling_threshold", "silent_channel", "ratio", "quiet")
 
 
 @pytest.fixture
@@ -62,12 +62,17 @@ def watched(bench):
         ledger.add(TrueOrder(time_ms, "binance", "BTCUSDT", "BTC", "long", 500_000 * USD, number > 1))
     ledger.close()
     found = bench.watch.Watched(ledger, events=5, micros=2_500_000 * USD)
+    for number in range(300):
+        found.traded["binance", "BTCUSDT", START_MS + number * MINUTE_MS] = 2_000_000 * USD
+    contract = {"scope": "instrument", "exchange": "binance", "symbol": "BTCUSDT", "measure": "share"}
     channel = {"scope": "channel", "asset": "", "exchange": "binance", "symbol": "forceOrder"}
     for one in (
         anomaly("cascade", 7_200_000, 7_245_000),
         anomaly("surge", 7_200_000, 7_260_000, position="both", interval_ms=MINUTE_MS),
         anomaly("rolling_threshold", 7_220_000, 9_000_000, level=1),
         anomaly("silent_channel", 7_300_000, 9_000_000, **channel),
+        anomaly("ratio", 7_200_000, 7_500_000, interval_ms=300_000, value=0.25, **contract),
+        anomaly("quiet", 9_000_000, 14_400_000, position="both", interval_ms=300_000),
     ):
         found.hear(one, one.started + 2_000)
     return found
@@ -109,3 +114,22 @@ def test_the_hour_and_its_fires(bench, watched):
     line = {one["time"] - START_MS: one["usd"] for one in values(spec, 0, 0)}
     assert max(line.values()) == 2_500_000
     assert values(spec, 0, 1) == [{"time": START_MS + 7_222_000, "usd": 1e6, "level": "1"}]
+
+
+def test_a_ratio_stands_beside_the_true_one(bench, watched):
+    spec = bench.pictures.ratio(watched)
+    assert values(spec, 0, 0) == [
+        {"time": START_MS + 7_200_000, "end": START_MS + 7_500_000, "share": 0.25, "position": "long"}
+    ]
+    assert {(one["row"], one["time"] - START_MS, one["end"] - START_MS) for one in values(spec, 1)} == {
+        ("true", 7_200_000, 7_500_000),
+        ("found", 7_200_000, 7_500_000),
+    }
+
+
+def test_a_quiet_period_is_drawn_from_when_it_was_said(bench, watched):
+    spec = bench.pictures.quiet(watched)
+    assert [(one["row"], one["time"] - START_MS, one["end"] - START_MS) for one in values(spec, 1)] == [
+        ("found", 9_002_000, 14_400_000)
+    ]
+    assert sum(one["usd"] for one in values(spec, 0)) == 2_500_000

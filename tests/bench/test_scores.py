@@ -199,9 +199,10 @@ def test_silences_are_hit_while_they_last(bench, sighting):
 
 
 def test_ratios_are_hit_by_contract_bar_and_position(bench, sighting):
-    ledger = ledger_of([*minute(0, 60_000, 60_000), *minute(1, 10_000), *minute(5, 90_000)], 600)
-    traded = {("gate", "BTC_USDT", START_MS + number * 60_000): 100_000 * USD for number in (0, 1, 2, 5, 6)}
-    true = bench.truths.ratios(ledger, traded, 300_000, 0.4, 100_000)
+    # Of the second bar a minute is missing, so nobody knows what was traded in it.
+    ledger = ledger_of([*minute(0, 60_000, 60_000), *minute(1, 10_000), *minute(5, 400_000)], 600)
+    traded = {("gate", "BTC_USDT", START_MS + number * 60_000): 100_000 * USD for number in range(9)}
+    true = bench.truths.ratios(ledger, traded, 300_000, 0.2, 100_000)
     assert true == {("gate", "BTC_USDT", START_MS, "long")}
 
     def bar(start, position="long"):
@@ -211,17 +212,40 @@ def test_ratios_are_hit_by_contract_bar_and_position(bench, sighting):
     assert (score.true, score.hit, score.found, score.right) == (1, 1, 3, 1)
 
 
-def test_quiet_periods_are_quiet_in_truth(bench, sighting):
-    ledger = ledger_of([*minute(0, 100), *minute(5, 900), *minute(10, 500), *minute(15, 200)], 1_200)
-    totals = bench.truths.bar_totals(ledger, 300_000)
-    assert totals == {"BTC": [100 * USD, 900 * USD, 500 * USD, 200 * USD]}
+def test_true_quiet_periods_are_those_of_the_definition(bench):
+    def day(bars):
+        return [minute(5 * bar, usd) for bar, usd in enumerate(bars) if usd]
 
-    def period(first, last):
-        return sighting(START_MS + first * 300_000, START_MS + last * 300_000, kind="quiet")
+    # A day of 100 USD in two bars of three, and of nothing in the third: one bar in three is quiet, so it takes 15.
+    usual = [100 * (bar % 3 != 0) for bar in range(288)]
+    # On the second one, four hours from noon on in which only two bars are not empty.
+    second = [0 if 144 <= bar < 192 and bar not in (151, 170) else usual[bar] for bar in range(288)]
+    ledger = ledger_of([one for orders in day([*usual, *second]) for one in orders], 2 * 86_400)
+    begin = START_MS + 86_400_000
+    periods = bench.truths.quiet_periods(ledger, 300_000, 0.25, 12, 7)
+    assert [(one.asset, *((time - begin) // 300_000 for time in one[1:])) for one in periods] == [
+        ("BTC", 152, 170, 167),
+        ("BTC", 171, 193, 186),
+    ]
+    # Where every second bar is quiet, it takes twice as many.
+    sparse = [100 * (bar % 2) for bar in range(288)]
+    second = [0 if 144 <= bar < 192 and bar != 169 else sparse[bar] for bar in range(288)]
+    ledger = ledger_of([one for orders in day([*sparse, *second]) for one in orders], 2 * 86_400)
+    (period,) = bench.truths.quiet_periods(ledger, 300_000, 0.25, 12, 7)
+    assert [(time - begin) // 300_000 for time in period[1:]] == [144, 169, 168]
 
-    score = bench.scores.score_quiet(totals, START_MS, 300_000, [period(0, 1), period(1, 2), period(2, 4)])
-    assert (score.found, score.right) == (3, 2)
-    assert score.recall is None
+
+def test_quiet_periods_are_hit_where_they_overlap(bench, sighting):
+    true = [
+        bench.truths.QuietPeriod("BTC", START_MS, START_MS + 7_200_000, START_MS + 3_600_000),
+        bench.truths.QuietPeriod("ETH", START_MS, START_MS + 7_200_000, START_MS + 3_600_000),
+    ]
+    found = [
+        sighting(START_MS + 600_000, START_MS + 9_000_000, START_MS + 4_200_000, kind="quiet"),
+        sighting(START_MS + 7_200_000, START_MS + 9_000_000, START_MS + 8_000_000, kind="quiet", asset="ETH"),
+    ]
+    score = bench.scores.score_quiet(true, found)
+    assert (score.true, score.hit, score.found, score.right, score.delays_s) == (2, 1, 2, 1, [600.0])
 
 
 def test_every_measure_has_a_name_that_can_be_asked_for(bench):

@@ -6,9 +6,10 @@ exchange showed it or not. `docs/scoring.md` has the definitions.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from pipeline.embedded.simulator.leverage import TrueLedger, TrueOrder
 
 USD = 1_000_000
 MINUTE_MS = 60_000
+DAY_MS = 86_400_000
 MARKET = ""
 
 
@@ -154,25 +156,79 @@ def _surge(key: BarKey, orders: list[TrueOrder], bound: float, floor_usd: float,
 def ratios(
     ledger: TrueLedger, traded: Mapping[tuple[str, str, int], int], interval_ms: int, threshold: float, floor_usd: float
 ) -> set[tuple[str, str, int, str]]:
-    """Return the bars (exchange, symbol, start, position) in which more than a share of what was traded was forced."""
+    """Return the bars (exchange, symbol, start, position) in which more than a share of what was traded was forced.
+
+    Bars of which a minute has no candle are left out: nobody knows what was traded.
+    """
     forced: defaultdict[tuple[str, str, int, str], int] = defaultdict(int)
     volume: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+    minutes: defaultdict[tuple[str, str, int], int] = defaultdict(int)
     for (exchange, symbol, minute), micros in traded.items():
-        volume[exchange, symbol, minute - minute % interval_ms] += micros
+        bar = exchange, symbol, minute - minute % interval_ms
+        volume[bar] += micros
+        minutes[bar] += 1
     for (exchange, symbol, minute), sums in ledger.contract_minutes.items():
         start = minute - minute % interval_ms
-        if (exchange, symbol, start) in volume:
+        if minutes[exchange, symbol, start] * MINUTE_MS == interval_ms:
             forced[exchange, symbol, start, "long"] += sums.long_micros
             forced[exchange, symbol, start, "short"] += sums.short_micros
     return {key for key, micros in forced.items() if micros >= floor_usd * USD and micros > threshold * volume[key[:3]]}
 
 
-def bar_totals(ledger: TrueLedger, interval_ms: int) -> dict[str, list[int]]:
-    """Return the true micro-dollars of every bar of each asset, from the scenario's start."""
+class QuietPeriod(NamedTuple):
+    """A time in which hardly anything of an asset was liquidated (ms); `known` is when it had lasted long enough."""
+
+    asset: str
+    begin: int
+    end: int
+    known: int
+
+
+def quiet_periods(ledger: TrueLedger, interval_ms: int, low: float, quiet_bars: int, days: int) -> list[QuietPeriod]:
+    """Return the rows of quiet bars that are long enough, by all forced orders.
+
+    A bar is quiet when neither its USD nor its number is above the `low` quantile of the asset's bars of the whole days
+    before, up to so many. Where a share p of those was quiet, it takes quiet_bars * ln(low) / ln(p) of them, at least
+    `quiet_bars`.
+    """
+    start_ms, per_day = ledger.scenario.start_ms, DAY_MS // interval_ms
     bars = ledger.scenario.seconds * 1000 // interval_ms
-    found: defaultdict[str, list[int]] = defaultdict(lambda: [0] * bars)
-    for (asset, minute), sums in ledger.minutes.items():
-        bar = (minute - ledger.scenario.start_ms) // interval_ms
+    sums: defaultdict[str, list[tuple[int, int]]] = defaultdict(lambda: [(0, 0)] * bars)
+    for order in ledger.orders:
+        bar = (order.time_ms - start_ms) // interval_ms
         if bar < bars:
-            found[asset][bar] += sums.long_micros + sums.short_micros
-    return dict(found)
+            micros, count = sums[order.asset][bar]
+            sums[order.asset][bar] = micros + order.micros, count + 1
+    found = []
+    for asset, own in sorted(sums.items()):
+        quiet: list[tuple[bool, float]] = [(False, math.inf)] * per_day
+        for day in range(1, bars // per_day):
+            before = own[max(0, day - days) * per_day : day * per_day]
+            place = int(low * len(before))
+            most_micros = sorted(micros for micros, _ in before)[place]
+            most_count = sorted(count for _, count in before)[place]
+            share = sum(micros <= most_micros and count <= most_count for micros, count in before) / len(before)
+            least = (
+                quiet_bars
+                if share <= low
+                else round(quiet_bars * math.log(low) / math.log(share))
+                if share < 1
+                else math.inf
+            )
+            today = own[day * per_day : (day + 1) * per_day]
+            quiet += [(micros <= most_micros and count <= most_count, least) for micros, count in today]
+        found += _rows(asset, quiet, start_ms, interval_ms)
+    return found
+
+
+def _rows(asset: str, quiet: Sequence[tuple[bool, float]], start_ms: int, interval_ms: int) -> Iterator[QuietPeriod]:
+    begin, known = None, None
+    for bar, (is_quiet, least) in enumerate([*quiet, (False, math.inf)]):
+        if is_quiet:
+            begin = bar if begin is None else begin
+            if known is None and bar + 1 - begin >= least:
+                known = bar + 1
+            continue
+        if begin is not None and known is not None:
+            yield QuietPeriod(asset, *(start_ms + one * interval_ms for one in (begin, bar, known)))
+        begin = known = None

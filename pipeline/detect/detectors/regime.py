@@ -171,10 +171,13 @@ class RegimeDetector(Detector):
         quiet.coverage += coverage
         quiet.is_blind = quiet.is_blind or is_blind
         bounds = known.bounds
-        if quiet.bars < self._rule.quiet_bars or bounds is None:
+        if bounds is None:
             return
         finding = self._findings.get(asset)
         if finding is None:
+            least_bars = bounds.least_quiet_bars(self._rule.quiet_bars, self._rule.low)
+            if least_bars is None or quiet.bars < least_bars:
+                return
             finding = self._findings[asset] = Finding(
                 kind=_KIND,
                 scope="asset",
@@ -197,6 +200,7 @@ class RegimeDetector(Detector):
             "usd": quiet.micros / MICROS,
             "events": float(quiet.events),
             "low_events": float(bounds.low_events),
+            "quiet_share": bounds.quiet / bounds.bars,
         }
         self.facts.findings.say(finding)
 

@@ -254,8 +254,11 @@ DAY = 86_400_000
 MIDNIGHT = BASE_MS - BASE_MS % DAY + DAY
 
 
-def days_with_quiet_hours(deaf=range(0)):
-    """Return a log by minute: a day of one or many events in each five minutes, then three hours with none in one."""
+def days_with_quiet_hours(deaf=range(0), sparse=False):
+    """Return a log by minute: a day of one or many events in each five minutes, then three hours with none in one.
+
+    With `sparse` every second five minutes have none.
+    """
     log, chance = [], random.Random(1)
     parameters = replace(PARAMETERS, behind_ms=120_000)
     begin = MIDNIGHT - 26 * 3_600_000
@@ -264,7 +267,7 @@ def days_with_quiet_hours(deaf=range(0)):
         if minute not in deaf:
             log += [heartbeat(now, channel) for channel in CHANNELS]
         hour = minute // 60
-        if hour != 27 and minute % 5 == 2:
+        if hour != 27 and minute % 5 == 2 and not (sparse and minute % 10 > 5):
             for number in range(chance.randrange(1, 9)):
                 usd = chance.randrange(1_000, 50_000)
                 log.append(liquidation(minute * 10 + number, now - 50_000, micros=usd * USD, completeness="full"))
@@ -278,7 +281,18 @@ def test_quiet_hours_are_a_finding():
     assert (row.started, row.ended) == (begin + 27 * 3_600_000, begin + 28 * 3_600_000)
     assert (row.state, row.details["bars"], row.value, row.degraded) == ("closed", 12.0, 0.0, False)
     assert row.baseline_n == 26 * 12
+    assert row.details["quiet_share"] < 0.25
     assert found(log, "quiet", Rules(regime=RegimeRule(quiet_bars=13)), parameters=parameters) == []
+
+
+def test_an_asset_that_is_rarely_liquidated_is_quiet_after_longer():
+    # Half of the bars of the day before are empty, one by one: twice as many quiet ones in a row are as rare.
+    log, parameters, begin = days_with_quiet_hours(sparse=True)
+    (row,) = found(log, "quiet", Rules(regime=RegimeRule(quiet_bars=6)), parameters=parameters)
+    assert row.details["quiet_share"] == pytest.approx(0.5, abs=0.01)
+    assert row.details["bars"] == 13.0
+    assert row.ended == begin + 28 * 3_600_000
+    assert found(log, "quiet", Rules(regime=RegimeRule(quiet_bars=7)), parameters=parameters) == []
 
 
 def test_hours_in_which_nobody_listened_are_not_quiet():

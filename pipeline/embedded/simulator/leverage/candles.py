@@ -29,6 +29,7 @@ _TRADE_USD = 1_500
 _MICROS = 1_000_000
 # Volumes have so many decimals of a listed unit.
 _UNIT_DECIMALS = 3
+_UNIT_STEPS = 1_000
 
 
 class Candles:
@@ -99,7 +100,7 @@ class Candles:
             high=highest,
             low=lowest,
             close=last,
-            volume=_unit_steps(micros, steps[3], contract) * units / 10**_UNIT_DECIMALS,
+            volume=_unit_steps(micros, steps[3], contract) * units / _UNIT_STEPS,
             volume_micros=micros,
             # Only this exchange says more than price and volume.
             taker_buy_micros=free // 2 + bought if on_binance else None,
@@ -121,7 +122,7 @@ def candle_message(contract: Contract, candle: Candle) -> bytes:
         short_text(round(price * units * contract.price_scale), contract.price_decimals)
         for price in (candle.open, candle.high, candle.low, candle.close)
     )
-    coins = decimal_text(round(candle.volume / units * 10**_UNIT_DECIMALS), _UNIT_DECIMALS)
+    coins = decimal_text(round(candle.volume / units * _UNIT_STEPS), _UNIT_DECIMALS)
     quote = decimal_text(candle.volume_micros, 6)
     if contract.exchange == "binance":
         bought = candle.taker_buy_micros or 0
@@ -142,4 +143,4 @@ def candle_message(contract: Contract, candle: Candle) -> bytes:
 
 def _unit_steps(micros: int, close_steps: int, contract: Contract) -> int:
     """Return what was traded in thousandths of the listed unit, at the closing price."""
-    return max(1, micros * contract.price_scale * 10**_UNIT_DECIMALS // (close_steps * _MICROS))
+    return max(1, micros * contract.price_scale * _UNIT_STEPS // (close_steps * _MICROS))

@@ -59,12 +59,16 @@ class Scenario:
     shock_size: float = 1.0
 
 
-# 2026-09-07 00:00 UTC, a Monday.
+# 2026-09-07 00:00 UTC, a Monday. In the night to Sunday hardly anything moves.
 CALM_WEEK = Scenario(
     name="calm",
     start_ms=1_788_739_200_000,
     seconds=7 * _DAY_S,
-    phases=(Phase(0),),
+    phases=(
+        Phase(0),
+        Phase(5 * _DAY_S + 18 * _HOUR_S, volatility=0.3, openings=0.6, shocks=0.0),
+        Phase(6 * _DAY_S + 10 * _HOUR_S),
+    ),
     outages=(
         Outage("bybit", 2 * _DAY_S + 9 * _HOUR_S, 2 * _DAY_S + 9 * _HOUR_S + 1_200, "down"),
         Outage("okx", 4 * _DAY_S + 15 * _HOUR_S, 4 * _DAY_S + 15 * _HOUR_S + 300, "down"),
