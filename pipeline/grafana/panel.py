@@ -144,7 +144,8 @@ class Panel:
 
     `number` is its id within the dashboard: alert rules and links point at it, so it never changes and is never given
     again. `width` is in twenty-fourths of the page, `height` in units of about 38 pixels. `interval` is the shortest
-    bucket, the length of the bars it is made of.
+    bucket, the length of the bars it is made of. `empty` says, as a
+    part of a sentence, why there may be nothing to show.
     """
 
     number: int
@@ -156,3 +157,4 @@ class Panel:
     width: int = 12
     height: int = 8
     interval: str = "1m"
+    empty: str = ""

@@ -37,7 +37,7 @@ def panel_json(panel: Panel, source: str, theme: Theme) -> Json:
     found: Json = {
         "type": plugin,
         "title": panel.title,
-        "description": panel.question,
+        "description": panel.question + (f" Empty: {panel.empty}." if panel.empty else ""),
         "options": options,
         "targets": [
             target_json(query, string.ascii_uppercase[number], source) for number, query in enumerate(panel.queries)
@@ -64,7 +64,7 @@ def _parts(picture: Picture, unit: str, theme: Theme) -> tuple[str, Json, Json, 
         case Heat():
             parts = "heatmap", _heat_options(picture, unit), {"custom": {"scaleDistribution": {"type": "linear"}}}, []
         case Strip():
-            parts = "state-timeline", _strip_options(), _strip_defaults(picture, unit), []
+            parts = "state-timeline", _strip_options(picture), _strip_defaults(picture, unit), []
         case Rows(columns=columns):
             parts = "table", _table_options(picture), _table_defaults(), [_column(column) for column in columns]
         case Number(joined=joined):
@@ -203,11 +203,12 @@ def _heat_options(heat: Heat, unit: str) -> Json:
     }
 
 
-def _strip_options() -> Json:
+def _strip_options(strip: Strip) -> Json:
     return {
         "mergeValues": True,
         "rowHeight": 0.8,
-        "showValue": "never",
+        # Colours are never the only cue: states bear their names.
+        "showValue": "auto" if strip.states else "never",
         "alignValue": "left",
         "legend": {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []},
         "tooltip": {"mode": "single", "sort": "none"},

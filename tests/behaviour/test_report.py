@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -16,6 +19,7 @@ from unit.grafana import market
 from pipeline.grafana.boards import BOARDS
 from pipeline.grafana.panel import Candles, Chart, Heat, Number, Rows, Strip
 from pipeline.grafana.report.report import ReportError, Wanted, report
+from pipeline.grafana.report.words import in_words
 from pipeline.grafana.theme import Theme
 from pipeline.warehouse.client import connect
 from pipeline.warehouse.migrate import migrate
@@ -72,7 +76,8 @@ def test_it_is_small_and_fetches_nothing(page_text):
         "http://www.w3.org/1999/xlink",
     }
     assert addresses == set()
-    assert "<script" not in page_text
+    # The script is a part of the file, and so is what it reads.
+    assert not re.findall(r"<script[^>]*\bsrc|@import|url\((?!#)", page_text)
 
 
 def test_every_panel_of_every_dashboard_is_in_it_with_data(page_text):
@@ -106,7 +111,67 @@ def test_over_a_span_without_data_every_picture_says_so(client):
     assert empty.count("Nothing in this time range") > len(PANELS) / 2
 
 
+def test_the_head_says_what_the_report_is_of_how_complete_it_is_and_by_which_rules(client, page_text):
+    said = dict(re.findall(r"<dt>(\w[^<]*)</dt><dd>([^<]*)</dd>", page_text))
+    ((events, usd),) = client.query(
+        "SELECT sum(long_count + short_count), sum(long_usd + short_usd) FROM liquidations.bars_1m"
+    ).result_rows
+    (hashes,) = client.query("SELECT DISTINCT rules_hash FROM liquidations.anomalies").result_rows
+    assert said["Time"].startswith("2026-09-16 06:00 to 07:30, 1.5 h; a column is 1 min. All times are UTC")
+    assert said["Liquidated"].startswith(f"at least {in_words(usd, 'currencyUSD')} in {events:,} liquidations, ")
+    # 20 minutes of one of four channels were not listened to.
+    assert said["Listened to"].startswith("94.44 % of the time")
+    assert "bybit shows every liquidation" in said["Feeds"]
+    assert hashes[0] in said["Rules"]
+
+
+@pytest.mark.usefixtures("page_text")
+def test_the_head_of_one_asset_counts_that_asset(client):
+    one = report(ask(client), Wanted(asset=market.QUOTED), Theme())
+    said = dict(re.findall(r"<dt>(\w[^<]*)</dt><dd>([^<]*)</dd>", one))
+    assert said["Of"] == "O&#x27;NEIL"
+    assert re.search(r"in \d liquidations", said["Liquidated"])
+    assert "Symbol: O&#x27;NEIL" in one
+
+
+def picture_of(page_text: str, name: str) -> str:
+    return page_text.partition(f'id="{name}"')[2].partition("</article>")[0]
+
+
+def said_of(page_text: str, name: str) -> Any:
+    (text,) = re.findall(r'class="said">(.*?)</script>', picture_of(page_text, name))
+    return json.loads(text)
+
+
+def test_cascades_are_marked_on_the_price_and_named_in_the_legend(client, page_text):
+    rows = client.query("SELECT asset, position FROM liquidations.cascades WHERE asset = 'BTC'").result_rows
+    marks = said_of(page_text, "liquidations-symbol-6")["marks"]
+    assert len(marks) == len(rows) == 1
+    assert marks[0][2].startswith("BTC longs: ")
+    assert marks[0][0] * 1_000 == market.CRASH
+    assert "Cascades, the 30 largest" in picture_of(page_text, "liquidations-symbol-6")
+    assert "#f59e0b" in picture_of(page_text, "liquidations-symbol-6").partition('class="legend"')[0]
+    assert len(said_of(page_text, "liquidations-market-5")["marks"]) == 2
+    assert "marks" not in said_of(page_text, "liquidations-pipeline-7")
+
+
+def test_axes_bear_the_unit_of_what_stands_beside_them(page_text):
+    def labels(name: str) -> list[str]:
+        return re.findall(r"<text[^>]*>([^<]+)</text>", picture_of(page_text, name))
+
+    assert any(label.startswith("$") for label in labels("liquidations-market-5"))
+    levels = labels("liquidations-symbol-8")
+    assert {"0", "1"} <= set(levels)
+    assert any(label.startswith("$") for label in levels)
+    assert any(label.endswith(" s") for label in labels("liquidations-pipeline-12"))
+    for name, panel in PANELS.items():
+        if isinstance(panel.picture, DRAWN):
+            assert "UTC" in labels(name), name
+
+
 # In a browser
+
+DRAWN = (Chart, Candles, Heat, Strip)
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +207,6 @@ def opened(browser: Browser, file: Path) -> Iterator[tuple[Page, list[str]]]:
     context.close()
 
 
-DRAWN = (Chart, Candles, Heat, Strip)
-
-
 def test_a_browser_draws_every_panel_without_a_complaint(opened):
     page, said = opened
     for name, panel in PANELS.items():
@@ -176,6 +238,92 @@ def test_it_fits_a_screen_and_its_picture_is_kept(opened, name, width):
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
     assert said == []
+
+
+def point_at(page: Page, name: str, x: float, y: float) -> list[str]:
+    """Move the mouse to a place, as shares of a picture from the left and the top, and return what is said there."""
+    picture = page.locator(f"[id='{name}']")
+    picture.scroll_into_view_if_needed()
+    box = picture.locator("svg .root > g > .background").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+    return page.locator(".tip").locator("h4, p").all_inner_texts()
+
+
+def test_a_picture_says_its_values_where_it_is_pointed_at(client, opened):
+    page, said = opened
+    ((minute, longs, shorts),) = client.query(
+        "SELECT start, sum(long_usd), sum(short_usd) FROM liquidations.bars_1m"
+        " WHERE start = fromUnixTimestamp64Milli({crash:Int64}) GROUP BY start",
+        parameters={"crash": market.CRASH},
+    ).result_rows
+    share = (market.CRASH - market.BEGIN + 30_000) / (market.END - market.BEGIN)
+    head, *lines = point_at(page, "liquidations-market-5", share, 0.5)
+    assert head == f"{minute:%Y-%m-%d %H:%M} to {minute + timedelta(minutes=1):%H:%M} UTC"
+    words = [line.replace("\n", "") for line in lines]
+    assert words[:2] == [f"longs{in_words(longs, 'currencyUSD')}", f"shorts{in_words(shorts, 'currencyUSD')}"]
+    assert words[2].startswith("BTC longs: ")
+    gap = (market.GAP[0] - market.BEGIN + 30_000) / (market.END - market.BEGIN)
+    assert point_at(page, "liquidations-market-6", gap, 0.9)[1].replace("\n", "") == "okx SWAP0 %"
+    page.mouse.move(1, 1)
+    assert page.locator(".tip").count() == 0
+    assert said == []
+
+
+def test_a_tap_says_the_same_on_a_phone(browser, file):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    picture = page.locator("[id='liquidations-market-5']")
+    picture.scroll_into_view_if_needed()
+    box = picture.locator("svg .root > g > .background").first.bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + 40, box["y"] + 60)
+    assert re.fullmatch(r"2026-09-16 06:\d\d to 06:\d\d UTC", page.locator(".tip h4").inner_text())
+    tip = page.locator(".tip").bounding_box()
+    assert tip is not None
+    assert 0 <= tip["x"] < tip["x"] + tip["width"] <= 390
+    heading = picture.locator("h3").bounding_box()
+    assert heading is not None
+    page.touchscreen.tap(heading["x"] + 5, heading["y"] + 5)
+    assert page.locator(".tip").count() == 0
+    context.close()
+
+
+def test_without_scripts_nothing_but_that_is_missing(browser, file):
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    assert page.locator("article svg").count() == sum(isinstance(panel.picture, DRAWN) for panel in PANELS.values())
+    assert "findings)" in page.locator(".facts").inner_text()
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_can_be_read_on_a_light_and_on_a_dark_screen(browser, file, scheme):
+    """By the contrast of WCAG: 4.5 for text, of which soft words and axes are the weakest."""
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(file.as_uri())
+    colours = page.evaluate(
+        """() => {
+          const of = (where, what) => getComputedStyle(document.querySelector(where))[what];
+          return [of('.panel', 'backgroundColor'), of('.panel h3', 'color'), of('.panel .question', 'color'),
+                  of('.panel svg text', 'fill'), of('.panel td', 'color'), of('.legend span', 'color')];
+        }"""
+    )
+    ground, *words = [luminance(colour) for colour in colours]
+    for word in words:
+        assert (max(word, ground) + 0.05) / (min(word, ground) + 0.05) >= 4.5
+    assert (ground < 0.2) == (scheme == "dark")
+    page.screenshot(path=PICTURES / f"{scheme}.png")
+    context.close()
+
+
+def luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_it_can_be_printed(opened):

@@ -135,6 +135,7 @@ ANOMALIES: Final = Dashboard(
                     (Query(_TABLE, "table"),),
                     width=24,
                     height=12,
+                    empty="no rule fired",
                 ),
                 Panel(
                     5,
@@ -146,6 +147,7 @@ ANOMALIES: Final = Dashboard(
                     (Query(_CONTRIBUTORS, "table"),),
                     width=24,
                     height=9,
+                    empty="no rule fired that names events",
                 ),
             ),
         ),
@@ -164,6 +166,7 @@ ANOMALIES: Final = Dashboard(
                     (Query(CASCADES, "table"),),
                     width=24,
                     height=10,
+                    empty="no cascade",
                 ),
             ),
         ),
@@ -183,6 +186,7 @@ ANOMALIES: Final = Dashboard(
                         )
                     ),
                     (Query(_FIRED, "table"),),
+                    empty="no rule fired",
                 ),
                 Panel(
                     8,
@@ -191,6 +195,7 @@ ANOMALIES: Final = Dashboard(
                     "its bar.",
                     Rows(tuple(Column(name, "s", 1) for name in ("p50", "p95", "worst"))),
                     (Query(_DELAYS, "table"),),
+                    empty="no rule fired",
                 ),
                 Panel(
                     9,
@@ -200,6 +205,7 @@ ANOMALIES: Final = Dashboard(
                     (Query(_OVER_TIME),),
                     unit="short",
                     width=24,
+                    empty="no rule fired",
                 ),
                 strip_panel(10),
             ),

@@ -40,17 +40,20 @@ LIMIT 100
 """
 
 _CHOSEN_CASCADES: Final = f"$__timeFilter_ms(begin) AND {ASSET} AND {POSITION}"
+# More would be a carpet: all of them are in the table of cascades.
+_MOST_MARKS: Final = 30
 CASCADE_MARK: Final = Mark(
-    "Cascades",
+    f"Cascades, the {_MOST_MARKS} largest",
     f"""
 SELECT begin AS time, ifNull(`end`, least(now64(3), $__toTime_ms)) AS timeEnd,
     concat(asset, ' ', position, 's: $', formatReadableQuantity(long_usd + short_usd), ' in ',
         toString(long_count + short_count),
         ' liquidations', if(state = 'open', ', goes on', ''), if(degraded, ', degraded', '')) AS text, asset AS tags
-FROM cascades_between({BETWEEN})
-WHERE {_CHOSEN_CASCADES}
-ORDER BY time
-LIMIT 200
+FROM (
+    SELECT * FROM cascades_between({BETWEEN}) WHERE {_CHOSEN_CASCADES}
+    ORDER BY long_usd + short_usd DESC, begin, asset LIMIT {_MOST_MARKS}
+)
+ORDER BY time, text
 """,
     ANOMALY,
 )
@@ -99,8 +102,8 @@ ORDER BY time
 # A strip has numbers; what they are called is declared beside.
 REGIMES: Final = (
     State(0, "not known", NEUTRAL),
-    State(1, "ordinary", "#94a3b8"),
-    State(2, "quiet", "#cbd5e1"),
+    State(1, "ordinary", "#cbd5e1"),
+    State(2, "quiet", "#5eead4"),
     State(3, "retail washout", "#0ea5e9"),
     State(4, "large positions", ANOMALY),
     State(5, "broad stress", WORST),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.grafana.boards.choices import OF_ONE
+from pipeline.grafana.boards.findings import CASCADE_MARK
 from pipeline.grafana.boards.shared import HEATMAP_UID, age_panel, covered_panel, strip_panel
 from pipeline.grafana.dashboard import Dashboard, Section
 from pipeline.grafana.panel import Chart, Column, Heat, Panel, Query, Rows, Series
@@ -150,4 +151,5 @@ HEATMAP: Final = Dashboard(
         ),
         Section(102, "What it rests on", (age_panel(5, 12), covered_panel(6, 12), strip_panel(7, height=5))),
     ),
+    (CASCADE_MARK,),
 )

@@ -142,6 +142,7 @@ MARKET: Final = Dashboard(
                     (Query(OPEN_ANOMALIES, "table"),),
                     width=24,
                     height=7,
+                    empty="nothing unusual goes on",
                 ),
                 strip_panel(6),
             ),

@@ -273,6 +273,7 @@ PIPELINE: Final = Dashboard(
                     Chart("line", (Series("median", GOOD), Series("p95", BAD), Series("longest", WORST, "points"))),
                     (Query(_ARRIVALS),),
                     unit="s",
+                    empty="what was inserted then was received more than a day before, or nothing was",
                 ),
                 Panel(
                     13,
@@ -289,6 +290,7 @@ PIPELINE: Final = Dashboard(
                     ),
                     (Query(_MARKET_BEHIND),),
                     unit="s",
+                    empty="no rule of the whole market was at work",
                 ),
                 Panel(
                     14,
@@ -306,6 +308,7 @@ PIPELINE: Final = Dashboard(
                     (Query(_STORAGE, "table"),),
                     width=24,
                     height=9,
+                    empty="no liquidation is stored",
                 ),
             ),
         ),

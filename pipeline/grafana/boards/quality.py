@@ -235,6 +235,7 @@ QUALITY: Final = Dashboard(
                     "`probability`: how likely it was to see none.",
                     Rows((Column("expected", "short", 1), Column("found after", "s"), Column("lasted", "s"))),
                     (Query(_SILENCES, "table"),),
+                    empty="no silence was found",
                 ),
                 Panel(
                     8,
@@ -246,6 +247,7 @@ QUALITY: Final = Dashboard(
                     (Query(_SUBSCRIPTIONS, "table"),),
                     width=24,
                     height=6,
+                    empty="no channel is subscribed contract by contract",
                 ),
             ),
         ),
@@ -294,6 +296,7 @@ QUALITY: Final = Dashboard(
                     (Query(_REPEATED),),
                     unit="short",
                     width=8,
+                    empty="none came twice",
                 ),
                 Panel(
                     13,
@@ -305,6 +308,7 @@ QUALITY: Final = Dashboard(
                     (Query(_LATE),),
                     unit="short",
                     width=8,
+                    empty="none was late",
                 ),
                 Panel(
                     14,
@@ -314,6 +318,7 @@ QUALITY: Final = Dashboard(
                     (Query(_CLOCKS),),
                     unit="s",
                     width=8,
+                    empty="no exchange told its time",
                 ),
             ),
         ),
@@ -328,6 +333,7 @@ QUALITY: Final = Dashboard(
                     Chart("columns", stacked=True),
                     (Query(_REFUSED_BY_REASON),),
                     unit="short",
+                    empty="all messages could be used",
                 ),
                 Panel(
                     16,
@@ -336,6 +342,7 @@ QUALITY: Final = Dashboard(
                     "has them all.",
                     Rows((Column("latest", "time:YYYY-MM-DD HH:mm:ss", width=165), Column("example", width=400))),
                     (Query(_REFUSALS, "table"),),
+                    empty="all messages could be used",
                 ),
             ),
         ),
@@ -353,6 +360,7 @@ QUALITY: Final = Dashboard(
                     (Query(_ONLY_ONE),),
                     unit="percentunit",
                     interval="1h",
+                    empty="each exchange has one collector",
                 ),
                 Panel(
                     18,
@@ -360,6 +368,7 @@ QUALITY: Final = Dashboard(
                     "Who saw how many events, and how many that nobody else saw?",
                     Rows(),
                     (Query(_COLLECTORS, "table"),),
+                    empty="each exchange has one collector",
                 ),
             ),
         ),

@@ -184,6 +184,7 @@ SYMBOL: Final = Dashboard(
                     unit="locale",
                     width=24,
                     height=9,
+                    empty="no candles of these contracts are collected",
                 ),
                 Panel(
                     7,
@@ -194,6 +195,7 @@ SYMBOL: Final = Dashboard(
                     Chart("area", (Series("liquidated / traded", ANOMALY),)),
                     (Query(_RATIO),),
                     unit="percentunit",
+                    empty="no candles of these contracts are collected",
                 ),
                 Panel(
                     8,
@@ -234,6 +236,7 @@ SYMBOL: Final = Dashboard(
                     Chart("line"),
                     (Query(_readings("open_interest_usd")),),
                     unit="currencyUSD",
+                    empty="no open interest of these contracts is collected",
                 ),
                 Panel(
                     10,
@@ -242,6 +245,7 @@ SYMBOL: Final = Dashboard(
                     Chart("steps", steps=(Step(None, "transparent"), Step(0, NEUTRAL))),
                     (Query(_readings("funding_rate")),),
                     unit="percentunit",
+                    empty="no funding of these contracts is collected",
                 ),
                 Panel(
                     11,
@@ -250,6 +254,7 @@ SYMBOL: Final = Dashboard(
                     Chart("line"),
                     (Query(_readings("long_account_share")),),
                     unit="percentunit",
+                    empty="no share of accounts of these contracts is collected",
                 ),
             ),
         ),

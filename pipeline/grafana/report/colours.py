@@ -10,6 +10,8 @@ from pipeline.grafana.theme import Theme
 
 TEXT: Final = "#1e293b"
 GRID: Final = "#e2e8f0"
+# Of words that say less; reads on white and on black.
+SOFT: Final = "#64748b"
 _NAMED: Final = {"text": TEXT, "transparent": "none"}
 # Eight that are told apart in every kind of colour vision (Okabe and Ito, without yellow, which white swallows).
 _OTHERS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#64748b")

@@ -11,12 +11,14 @@ import vl_convert
 
 from pipeline.errors import OperationError
 from pipeline.grafana.boards import BOARDS
-from pipeline.grafana.dashboard import Dashboard
+from pipeline.grafana.dashboard import COLUMNS, Dashboard
 from pipeline.grafana.macros import TimeRange, Values, expand
 from pipeline.grafana.panel import Candles, Chart, Heat, Number, Panel, Rows, Strip, Words
-from pipeline.grafana.report import charts, pages
+from pipeline.grafana.report import charts, pages, tables
 from pipeline.grafana.report.answers import Answer, Ask, read
-from pipeline.grafana.report.words import time_in_words
+from pipeline.grafana.report.heading import facts, span_in_words
+from pipeline.grafana.report.marks import Band, marks_of
+from pipeline.grafana.report.tips import tips
 from pipeline.grafana.theme import Theme
 from pipeline.grafana.variable import ALL, Choice, Listed, Typed, Variable
 
@@ -30,6 +32,8 @@ _PIXELS_OF_LINE: Final = 27
 _LONG_DECIMALS: Final = re.compile(r"(\d\.\d{2})\d+")
 _ID: Final = re.compile(r'\bid="([^"]+)"')
 _REFERENCE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+# A table with more columns than this takes a whole line.
+_MOST_BESIDE: Final = 7
 _RESTS_ON: Final = (
     "Where a title says 'lower bound', a feed shows only a part of its exchange's liquidations. Faded columns and grey "
     "areas: somebody did not listen, or the bar is open; there a missing column does not mean that nothing happened."
@@ -45,6 +49,19 @@ class Wanted:
     asset: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What all panels of one dashboard share."""
+
+    board: str
+    ask: Ask
+    of: TimeRange
+    values: Values
+    words: Mapping[str, str]
+    marks: Sequence[Band]
+    theme: Theme
+
+
 class ReportError(OperationError):
     """The report cannot be made; the message says why, in one line."""
 
@@ -55,13 +72,9 @@ def report(ask: Ask, wanted: Wanted, theme: Theme, boards: Sequence[Dashboard] =
     Raises `ReportError` if there are no data, or the times are not one before the other.
     """
     of = _time_range(ask, wanted)
-    shown = f"{time_in_words(of.from_ms)[:16]} to {time_in_words(of.to_ms)[:16]} UTC"
-    of_what = wanted.asset or "all assets; where one is shown, the largest"
-    lead = [
-        f"{shown}. {of_what[0].upper()}{of_what[1:]}. Columns are {of.interval_ms // MINUTE_MS} minutes wide.",
-        _RESTS_ON,
-    ]
-    return pages.page(f"Liquidations, {shown}", lead, [_chapter(board, ask, of, wanted, theme) for board in boards])
+    title = f"Liquidations{f' of {wanted.asset}' if wanted.asset else ''}, {span_in_words(of)} UTC"
+    chapters = [_chapter(board, ask, of, wanted, theme) for board in boards]
+    return pages.page(title, [*facts(ask, of, wanted.asset)], _RESTS_ON, chapters)
 
 
 def _time_range(ask: Ask, wanted: Wanted) -> TimeRange:
@@ -81,12 +94,16 @@ def _time_range(ask: Ask, wanted: Wanted) -> TimeRange:
 
 def _chapter(board: Dashboard, ask: Ask, of: TimeRange, wanted: Wanted, theme: Theme) -> pages.Chapter:
     values, words = _chosen(board.variables, ask, of, wanted)
+    marks = [band for mark in board.marks for band in marks_of(mark, read(ask(expand(mark.sql, of, values))), of)]
+    drawing = _Drawing(board.uid, ask, of, values, words, marks, theme)
     sections = tuple(
-        (section.title, tuple(_shown(board, panel, ask, of, values, words, theme) for panel in section.panels))
+        (section.title, pages.filling(tuple(_shown(panel, drawing) for panel in section.panels)))
         for section in board.sections
     )
     title = board.title.removeprefix("Liquidations: ")
-    return pages.Chapter(board.uid, title[0].upper() + title[1:], board.question, sections)
+    is_of_one = any(isinstance(one, Listed) and one.name == "asset" and not one.many for one in board.variables)
+    of_what = f": {wanted.asset or words['asset']}" if is_of_one else ""
+    return pages.Chapter(board.uid, title[0].upper() + title[1:] + of_what, board.question, sections)
 
 
 def _chosen(variables: Sequence[Variable], ask: Ask, of: TimeRange, wanted: Wanted) -> tuple[Values, Mapping[str, str]]:
@@ -109,44 +126,49 @@ def _chosen(variables: Sequence[Variable], ask: Ask, of: TimeRange, wanted: Want
     return values, {name: str(value) for name, value in values.items()} | words
 
 
-def _shown(
-    board: Dashboard, panel: Panel, ask: Ask, of: TimeRange, values: Values, words: Mapping[str, str], theme: Theme
-) -> pages.Shown:
-    answers = [read(ask(expand(query.sql, of, values))) for query in panel.queries]
+def _shown(panel: Panel, drawing: _Drawing) -> pages.Shown:
+    answers = [read(drawing.ask(expand(query.sql, drawing.of, drawing.values))) for query in panel.queries]
     is_empty = not isinstance(panel.picture, Words) and not any(_says_something(answer) for answer in answers)
-    title = _REFERENCE.sub(lambda found: words.get(found[1] or found[2], found[0]), panel.title)
-    name = f"{board.uid}-{panel.number}"
-    body = pages.nothing() if is_empty else "".join(_drawn(panel, name, answers, of, theme))
-    return pages.Shown(name, title, panel.question, body, panel.width, is_empty)
+    title = _REFERENCE.sub(lambda found: drawing.words.get(found[1] or found[2], found[0]), panel.title)
+    if "$mode" in panel.title and drawing.values["mode"] == "usd":
+        panel = replace(panel, unit="currencyUSD")
+    name = f"{drawing.board}-{panel.number}"
+    body = pages.nothing(panel.empty) if is_empty else "".join(_drawn(panel, name, answers, drawing))
+    width = COLUMNS if isinstance(panel.picture, Rows) and len(answers[0].names) > _MOST_BESIDE else panel.width
+    return pages.Shown(name, title, panel.question, body, width, is_empty)
 
 
 def _says_something(answer: Answer) -> bool:
     return any(value is not None for row in answer.rows for value in row)
 
 
-def _drawn(panel: Panel, name: str, answers: Sequence[Answer], of: TimeRange, theme: Theme) -> Iterator[str]:
-    size = charts.Size(panel.width * _PIXELS_OF_COLUMN, panel.height * _PIXELS_OF_LINE)
+def _drawn(panel: Panel, name: str, answers: Sequence[Answer], drawing: _Drawing) -> Iterator[str]:
+    of, theme = drawing.of, drawing.theme
     # Heatmaps have buckets of their own; what is no longer than a bucket of theirs is drawn with it.
     span = replace(of, interval_ms=max(of.interval_ms, _interval_ms(panel.interval)))
     picture = panel.picture
+    marked = tuple(drawing.marks) if isinstance(picture, Chart | Candles) else ()
+    frame = charts.Frame(span, panel.width * _PIXELS_OF_COLUMN, panel.height * _PIXELS_OF_LINE, marked)
     match picture:
         case Chart():
-            yield _svg(charts.chart(picture, answers, panel.unit, span, theme, size), name)
-            yield pages.legend(charts.legend(picture, answers, theme))
+            yield _svg(charts.chart(picture, answers, panel.unit, frame, theme), name)
         case Candles():
-            yield _svg(charts.candles(answers, span, size), name)
-            yield pages.legend(charts.legend(picture, answers, theme))
+            yield _svg(charts.candles(answers, frame), name)
         case Heat():
-            yield _svg(charts.heat(picture, answers, panel.unit, span, size), name)
+            yield _svg(charts.heat(picture, answers, panel.unit, frame), name)
         case Strip():
-            yield _svg(charts.strip(picture, answers, span, size), name)
+            yield _svg(charts.strip(picture, answers, frame), name)
             yield pages.strip_legend(picture, panel.unit)
         case Rows():
-            yield pages.table(picture, answers[0])
+            yield tables.table(picture, answers[0], theme)
         case Number():
             yield pages.number(picture, answers[0], panel.unit)
         case Words(text=text):
             yield f"<p>{text}</p>"
+    if isinstance(picture, Chart | Candles):
+        yield pages.legend([*charts.legend(picture, answers, theme), *charts.legend_of_marks(marked)])
+    if isinstance(picture, Chart | Candles | Heat | Strip):
+        yield pages.said(tips(picture, answers, panel.unit, frame, theme))
 
 
 def _svg(specification: Mapping[str, Any], name: str) -> str:
