@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     correction_ms: int = Field(600_000, ge=0, description="How long a closed bar takes late events.")
     behind_ms: int = Field(30_000, ge=1_000, description="A channel this far behind the others is left out.")
     silence_probability: float = Field(
-        1e-9, ge=0, lt=1, description="A channel is silent when no data for so long is less likely; 0: never."
+        1e-6, ge=0, lt=1, description="A channel is silent when no data for so long is less likely; 0: never."
     )
     silence_half_life_ms: int = Field(
         43_200_000, ge=600_000, description="How long ago counts half for what a channel usually brings."

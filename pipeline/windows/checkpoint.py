@@ -37,10 +37,12 @@ from pipeline.windows.subscriptions import Contract
 
 PARTITION_KEY = b"partition"
 _HABITS_KEY = b"habits"
-# State of the first version knew neither contracts nor silences; it is gone on with.
-_FIRST_VERSION = 1
-_FIRST_PARAMETERS = 3
-_VERSION = 2
+# State of older versions is gone on with. The first knew neither contracts nor silences; the second looked for silences
+# by another statistic, so that its parameters of it are not compared, and what it summed up is taken over.
+_VERSION = 3
+_OLDER_VERSIONS = (1, 2)
+_OLDER_PARAMETERS = 3
+_OLDER_HABIT_SUMS = 7
 _ID_BYTES = 16
 # A record of this many ids stays well below the broker's usual limit of one megabyte.
 _IDS_PER_CHUNK = 32_768
@@ -215,10 +217,12 @@ def unsettled_tallies(cells: Mapping[bytes, bytes]) -> Iterator[Tally]:
 
 
 def _restore_partition(state: PartitionState, found: dict[str, Any], parameters: WindowParameters) -> None:
-    if found["version"] not in (_FIRST_VERSION, _VERSION):
+    is_older = found["version"] in _OLDER_VERSIONS
+    if not is_older and found["version"] != _VERSION:
         raise CheckpointError(f"the worker's state is of version {found['version']}, this program's is {_VERSION}")
-    wanted = astuple(parameters)[: _FIRST_PARAMETERS if found["version"] == _FIRST_VERSION else None]
-    if tuple(found["parameters"]) != wanted:
+    compared = slice(_OLDER_PARAMETERS if is_older else None)
+    wanted = astuple(parameters)[compared]
+    if tuple(found["parameters"])[compared] != wanted:
         names = ", ".join(field.name for field in fields(parameters))
         raise CheckpointError(
             f"the worker's state was made with {names} = {found['parameters']}, the settings say {list(wanted)}; use"
@@ -283,9 +287,13 @@ def _restore_contract(state: PartitionState, found: tuple[str, str, str, list[tu
     )
 
 
-def _restore_habits(state: PartitionState, found: Iterable[tuple[str, str, tuple[float, ...]]]) -> None:
+def _restore_habits(state: PartitionState, found: Iterable[tuple[str, str, list[Any]]]) -> None:
     for exchange, name, sums in found:
-        state.channels[exchange, name].habit = Habit(*sums)
+        if len(sums) == _OLDER_HABIT_SUMS:
+            slots, busy, messages, *_ = sums
+            state.channels[exchange, name].habit = Habit(slots, busy, messages)
+        else:
+            state.channels[exchange, name].habit = Habit(*sums)
 
 
 def _minute(state: PartitionState, start: int, parameters: WindowParameters) -> Minute | None:

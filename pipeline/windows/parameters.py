@@ -22,7 +22,7 @@ class WindowParameters:
     lateness_ms: int = 5_000
     correction_ms: int = 600_000
     behind_ms: int = 30_000
-    silence_probability: float = 1e-9
+    silence_probability: float = 1e-6
     silence_half_life_ms: int = 43_200_000
 
     def is_closed(self, start: int, watermark: int) -> bool:

@@ -2,12 +2,14 @@
 
 Run as `python tests/bench/silence.py [--seeds N] [--days D]`. Prints the tables of `docs/coverage.md`. The calm days
 are those before the crash of a longer run; quiet channels are made by drawing one message in so many of a busy one. In
-the second table messages are left out, so that the market, or one exchange, calms down without falling silent.
+the second table messages are left out, so that the market, or one exchange, calms down without falling silent. The
+third is of the market of leveraged traders, whose forced orders come in cascades.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import random
 import statistics
@@ -19,7 +21,9 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.embedded.simulator import simulate_with_truth
+from pipeline.embedded.simulator.leverage import SCENARIOS, Run
 from pipeline.embedded.simulator.simulation import START_MS
+from pipeline.records import Heartbeat
 from pipeline.windows.parameters import WindowParameters
 from pipeline.windows.silence import SLOT_MS, ChannelKey, Habit, judge
 
@@ -40,7 +44,22 @@ DELAY_SEEDS = 2
 STRESS_SEEDS = 3
 NOON = 12 * SLOTS_PER_HOUR
 
-Counts = Mapping[ChannelKey, Mapping[int, int]]  # data messages by channel and slot
+# In place of a number of messages: the channel was down.
+DOWN = -1
+# How often (s) the collector of the leveraged market speaks.
+HEARTBEAT_S = 5
+LEVERAGED_SEED = 7
+# The silences in the scenarios themselves are no false alarms: exchange, and from which slot to which.
+TRUE_SILENCES = {
+    scenario: [
+        (outage.exchange, outage.begin_s * 1000 // SLOT_MS, outage.end_s * 1000 // SLOT_MS)
+        for outage in SCENARIOS[scenario].outages
+        if outage.kind == "silent"
+    ]
+    for scenario in SCENARIOS
+}
+
+Counts = Mapping[ChannelKey, Mapping[int, int]]  # data messages by channel and slot, or DOWN
 
 
 @dataclass
@@ -49,6 +68,36 @@ class Outcome:
 
     found: list[tuple[ChannelKey, int]]
     largest: dict[ChannelKey, float]
+
+
+class Watch:
+    """Judge slots one after the other."""
+
+    def __init__(self, counts: Counts, parameters: WindowParameters) -> None:
+        self.counts, self.parameters = counts, parameters
+        self.habits = {key: Habit() for key in counts}
+        self.silent: set[ChannelKey] = set()
+
+    def slot(self, slot: int, mute: str = "") -> list[ChannelKey]:
+        """Judge a slot, in which an exchange may be mute; return whose silence is found."""
+        brought = {
+            key: 0 if key[0] == mute else by_slot.get(slot, 0)
+            for key, by_slot in self.counts.items()
+            if by_slot.get(slot, 0) != DOWN
+        }
+        for key in [key for key in self.silent if brought.get(key)]:
+            self.silent.remove(key)
+            self.habits[key].resume()
+        heard = {key: number for key, number in brought.items() if key not in self.silent}
+        found = judge(self.habits, heard, self.parameters)
+        self.silent.update(found)
+        return found
+
+    def fork(self) -> Watch:
+        """Return another that goes on from here."""
+        other = Watch(self.counts, self.parameters)
+        other.habits, other.silent = copy.deepcopy(self.habits), set(self.silent)
+        return other
 
 
 def calm(seed: int, hours: float) -> Counts:
@@ -68,31 +117,31 @@ def calm(seed: int, hours: float) -> Counts:
     return counts
 
 
+def leveraged(scenario: str, seed: int) -> Counts:
+    """Return the data messages of a scenario of leveraged traders."""
+    counts: dict[ChannelKey, Counter[int]] = defaultdict(Counter)
+    start_ms = SCENARIOS[scenario].start_ms
+    for item in Run(SCENARIOS[scenario], seed, HEARTBEAT_S).items():
+        if isinstance(item, Heartbeat):
+            by_slot, slot = counts[item.exchange, item.channel], (item.time - 1 - start_ms) // SLOT_MS
+            if item.state == "down":
+                by_slot[slot] = DOWN
+            elif by_slot[slot] != DOWN:
+                by_slot[slot] += item.frames
+    return counts
+
+
 def watch(counts: Counts, slots: range, parameters: WindowParameters) -> Outcome:
     """Judge the slots one after the other."""
-    habits = {key: Habit() for key in counts}
+    watching = Watch(counts, parameters)
     largest = dict.fromkeys(counts, 0.0)
     found: list[tuple[ChannelKey, int]] = []
-    silent: set[ChannelKey] = set()
     for slot in slots:
-        brought = {key: by_slot.get(slot, 0) for key, by_slot in counts.items()}
-        for key in [key for key in silent if brought[key]]:
-            silent.remove(key)
-            habits[key].resume()
-        for key in judge(habits, {key: number for key, number in brought.items() if key not in silent}, parameters):
-            silent.add(key)
-            found.append((key, slot))
-        for key in counts.keys() - silent:
-            largest[key] = max(largest[key], habits[key].waited / habits[key].stretch)
+        found += [(key, slot) for key in watching.slot(slot)]
+        for key in counts.keys() - watching.silent:
+            habit = watching.habits[key]
+            largest[key] = max(largest[key], habit.waited / habit.stretch)
     return Outcome(found, largest)
-
-
-def without(counts: Counts, exchange: str, since: int) -> Counts:
-    """Return the same, but nothing of an exchange from a slot on."""
-    return {
-        key: {slot: number for slot, number in by_slot.items() if slot < since} if key[0] == exchange else by_slot
-        for key, by_slot in counts.items()
-    }
 
 
 def _after_noon(share: float, exchange: str = "") -> Callable[[ChannelKey, int], float]:
@@ -129,19 +178,34 @@ def thinned(counts: Counts, kept: Callable[[ChannelKey, int], float]) -> Counts:
 
 
 def delays(counts: Counts, hours: float, parameters: WindowParameters, times: int) -> list[tuple[ChannelKey, int]]:
-    """Return for each channel how many seconds after its last data its silence was found, at some moments."""
+    """Return for each channel how many seconds after its last data its silence was found, at some moments.
+
+    A wait that is not over after `LONGEST_WAIT_HOURS`, or with the counts, is left out, as is an outage of its own.
+    """
     chance = random.Random(7)
+    last = int(hours * SLOTS_PER_HOUR)
+    exchanges = sorted({exchange for exchange, _ in counts})
+    moments = sorted(chance.randrange(WARM_HOURS * SLOTS_PER_HOUR, last) for _ in range(times))
+    watching, waits = Watch(counts, parameters), []
+    for slot in range(last):
+        for exchange in exchanges * moments.count(slot):
+            waits += _muted(watching.fork(), exchange, slot, last)
+        watching.slot(slot)
+    return waits
+
+
+def _muted(watching: Watch, exchange: str, since: int, last: int) -> list[tuple[ChannelKey, int]]:
+    missing = {key for key in watching.counts if key[0] == exchange} - watching.silent
     waits = []
-    for exchange in sorted({exchange for exchange, _ in counts}):
-        for _ in range(times):
-            since = chance.randrange(WARM_HOURS * SLOTS_PER_HOUR, int(hours * SLOTS_PER_HOUR))
-            silenced = without(counts, exchange, since)
-            last = min(since + LONGEST_WAIT_HOURS * SLOTS_PER_HOUR, int(hours * SLOTS_PER_HOUR))
-            found = {key: slot for key, slot in watch(silenced, range(last), parameters).found if slot >= since}
-            for key in counts:
-                if key[0] == exchange and key in found:
-                    began = max((slot for slot in silenced[key] if silenced[key][slot]), default=since)
-                    waits.append((key, (found[key] - began) * SLOT_MS // 1000))
+    for slot in range(since, min(since + LONGEST_WAIT_HOURS * SLOTS_PER_HOUR, last)):
+        if not missing or any(watching.counts[key].get(slot) == DOWN for key in missing):
+            break
+        for key in missing.intersection(watching.slot(slot, exchange)):
+            missing.remove(key)
+            began = max(
+                (slot for slot, number in watching.counts[key].items() if number > 0 and slot < since), default=since
+            )
+            waits.append((key, (slot - began) * SLOT_MS // 1000))
     return waits
 
 
@@ -217,7 +281,55 @@ def main() -> None:
             f"| {key[0]} {key[1]} | {messages[key] / days / 24:.0f} | {measured.busy_share(key):.1%}"
             f" | {measured.alarms[key]} | {measured.largest[key]:.1f} | {delay} |"
         )
-    Console(soft_wrap=True, highlight=False).print("\n".join([*lines, *stresses(parameters)]), markup=False)
+    lines += [*stresses(parameters), *scenarios(parameters, options.moments)]
+    Console(soft_wrap=True, highlight=False).print("\n".join(lines), markup=False)
+
+
+def scenarios(parameters: WindowParameters, moments: int) -> Sequence[str]:
+    """Return the lines of the third table."""
+    lines = [
+        "",
+        "| scenario | exchange | an hour | busy | false | exponent | median | 90 % | in 300 s | its own silence |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for scenario, setting in SCENARIOS.items():
+        hours = setting.seconds / 3600
+        counts = leveraged(scenario, LEVERAGED_SEED)
+        found = watch(counts, range(int(hours * SLOTS_PER_HOUR)), parameters).found
+        waits: dict[ChannelKey, list[int]] = defaultdict(list)
+        for key, wait_s in delays(counts, hours, parameters, moments):
+            waits[key].append(wait_s)
+        spared = _without_silences(counts, scenario)
+        largest = watch(spared, range(int(hours * SLOTS_PER_HOUR)), parameters).largest
+        for key, by_slot in counts.items():
+            own = [one for one in TRUE_SILENCES[scenario] if one[0] == key[0]]
+            alarms = [slot for channel, slot in found if channel == key]
+            false = [slot for slot in alarms if not any(begin <= slot < end for _, begin, end in own)]
+            told = [
+                f"{(slot + 1 - begin) * SLOT_MS // 1000} s"
+                for _, begin, end in own
+                for slot in alarms
+                if begin <= slot < end
+            ]
+            data = [number for number in by_slot.values() if number > 0]
+            seen = sorted(waits[key])
+            middle, long = statistics.median(seen), seen[len(seen) * 9 // 10]
+            lines.append(
+                f"| {scenario} | {key[0]} | {sum(data) / hours:.0f} | {len(data) / hours / SLOTS_PER_HOUR:.0%}"
+                f" | {len(false)} | {largest[key]:.1f} | {middle:.0f} s | {long} s"
+                f" | {sum(wait_s <= 300 for wait_s in seen) / len(seen):.0%} | {', '.join(told)} |"
+            )
+    return lines
+
+
+def _without_silences(counts: Counts, scenario: str) -> Counts:
+    """Return the same with the silences of the scenario said to be outages."""
+    spared = {key: dict(by_slot) for key, by_slot in counts.items()}
+    for exchange, begin, end in TRUE_SILENCES[scenario]:
+        for key in spared:
+            if key[0] == exchange:
+                spared[key] |= dict.fromkeys(range(begin, end + 1), DOWN)
+    return spared
 
 
 def stresses(parameters: WindowParameters) -> Sequence[str]:

@@ -72,6 +72,28 @@ def test_state_of_the_first_version_is_gone_on_with():
     assert expected.coverage[0].alive_ms == 60_000
 
 
+def second_version(cells):
+    """Return what the second version would have written: other sums of habits, and other parameters of silences."""
+    found = orjson.loads(cells[PARTITION_KEY])
+    found |= {"version": 2, "parameters": [*found["parameters"][:3], 1e-9, found["parameters"][4]]}
+    habits = [
+        [exchange, name, [*sums[:3], 0.5, 0.0, sums[7], sums[8]]]
+        for exchange, name, sums in orjson.loads(cells[b"habits"])
+    ]
+    return {**cells, PARTITION_KEY: orjson.dumps(found), b"habits": orjson.dumps(habits)}
+
+
+def test_habits_of_the_second_version_are_gone_on_with():
+    log = [heartbeat(BASE_MS + at) for at in range(0, 1_200_001, 1_000)]
+    rest = [heartbeat(BASE_MS + at, frames=0) for at in range(1_201_000, 1_500_001, 1_000)]
+    published, _ = run(log)
+    restored = restore(second_version(published.cells), PARAMETERS)
+    fold(restored, batch(rest, len(log)), PARAMETERS)
+    checkpoint = take(restored, PARAMETERS)
+    assert [silence.began for silence in checkpoint.silences] == [BASE_MS + 1_200_000]
+    assert orjson.loads(checkpoint.cells[-1][1])["version"] == 3
+
+
 def test_habits_are_written_once_in_a_slot():
     state = run([heartbeat(BASE_MS + at) for at in range(0, 30_001, 1_000)])[1]
     fold(state, batch([heartbeat(BASE_MS + 31_000)], 100), PARAMETERS)
