@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from unit.warehouse.rows import DAY, bar, coverage, liquidation, store
+import itertools
+
+from unit.warehouse.rows import DAY, bar, coverage, liquidation, live, store
 
 from pipeline.codec import Codec, frame_body
 from pipeline.warehouse.client import connect
@@ -40,4 +42,30 @@ def test_rows_from_before_the_newer_migrations_are_still_shown(tmp_path):
     assert rows(client, "exchange, position_proved", "events") == [("binance", True), ("bitmex", True)]
     assert rows(client, "alive_ms", "coverage") == [(60_000,)]
     assert rows(client, "exchange, long_count, coverage", "bars_filled") == [("binance", 1, 1.0), ("bitmex", None, 0.0)]
+    client.close()
+
+
+def test_who_saw_events_is_known_after_sightings_became_sets(tmp_path):
+    """What an earlier version wrote, one row for each event and collector, is one row for each event."""
+    codec = Codec()
+    first = tmp_path / "first"
+    first.mkdir()
+    for path in itertools.takewhile(lambda path: "seen_events" not in path.name, sorted(MIGRATIONS.glob("*.sql"))):
+        (first / path.name).write_bytes(path.read_bytes())
+    client = connect(f"chdb://{tmp_path}/data")
+    migrate(client, first)
+    seen = [liquidation(number, source=live(name, number)) for number in range(3) for name in ("tokyo", "paris")][1:]
+    store(client, codec, seen)
+    columns = "event_time, collectors"
+    old = rows(client, columns, "sightings"), rows(client, "* EXCEPT collectors", "collectors_1m")
+
+    migrate(client)
+    new = rows(client, columns, "sightings"), rows(client, "* EXCEPT collectors", "collectors_1m")
+    store(client, codec, seen[::-1])
+    client.command("TRUNCATE TABLE liquidations_data.migrations")
+    migrate(client)
+
+    assert [names for _, names in new[0]] == [["paris"], ["paris", "tokyo"], ["paris", "tokyo"]]
+    assert new == old
+    assert (rows(client, columns, "sightings"), rows(client, "* EXCEPT collectors", "collectors_1m")) == old
     client.close()

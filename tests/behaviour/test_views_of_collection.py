@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -169,6 +171,39 @@ def test_an_event_names_the_collectors_that_saw_it_live(client, codec):
         (at(DAY + 2_000), ["paris"]),
     ]
     assert rows(client, "count()", "events") == [(3,)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_of_collectors_are_exact_whatever_is_inserted_again_and_in_whatever_order(client, codec, seed):
+    chance = random.Random(seed)
+    names = ("tokyo", "paris", "osaka")
+    saw = {number: chance.sample(names, chance.randint(1, 3)) for number in range(200)}
+    times = {number: DAY + chance.randrange(3 * 60 * MINUTE) for number in saw}
+    seen = [
+        liquidation(number, event_time=times[number], received_time=times[number] * 1_000, source=live(name, number))
+        for number, of_it in saw.items()
+        for name in of_it
+    ]
+    again = chance.sample(seen, 150)
+    for _ in range(2):
+        chance.shuffle(seen)
+        for first in range(0, len(seen), 70):
+            store(client, codec, seen[first : first + 70])
+        store(client, codec, again)
+
+    for view, span in (("collectors_1m", MINUTE), ("collectors_1h", 60 * MINUTE)):
+        expected = defaultdict(lambda: (Counter(), Counter(), Counter()))
+        for number, of_it in saw.items():
+            events, seen_by, only_by = expected[at(times[number] // span * span)]
+            events.update(["all"])
+            seen_by.update(of_it)
+            only_by.update(of_it if len(of_it) == 1 else [])
+        assert rows(client, "start, events, seen_by, only_by, only_one, collectors", view) == [
+            (start, events["all"], dict(seen_by), dict(only_by), only_by.total(), sorted(seen_by))
+            for start, (events, seen_by, only_by) in sorted(expected.items())
+        ]
+    found = rows(client, "event_time, collectors", "sightings")
+    assert found == sorted((at(times[number]), sorted(of_it)) for number, of_it in saw.items())
 
 
 def test_the_share_of_what_only_one_collector_saw(client, codec):
@@ -339,7 +374,7 @@ BY_TIME = {
     "contract_coverage (exchange, channel, symbol, start)": f"'bybit', 'linear', concat('S', number % 9), {TIME}",
     "coverage (exchange, channel, start)": f"'bybit', concat('c', number % 9), {TIME}",
     "heartbeats (exchange, channel, collector, start)": f"'bybit', 'linear', concat('c', number % 9), {TIME}",
-    "sightings (event_id, exchange, collector, event_time)": f"toString(number), 'bybit', 'tokyo', {TIME}",
+    "seen_events (event_id, exchange, collectors, event_time)": f"toString(number), 'bybit', map('tokyo', 1), {TIME}",
 }
 
 
@@ -350,8 +385,8 @@ BY_TIME = {
         "bars_5m": ("coverage", "contract_coverage"),
         "bars_1h": ("coverage", "contract_coverage"),
         "bars_1d": ("coverage", "contract_coverage"),
-        "collectors_1m": ("sightings", "heartbeats"),
-        "collectors_1h": ("sightings", "heartbeats"),
+        "collectors_1m": ("seen_events", "heartbeats"),
+        "collectors_1h": ("seen_events", "heartbeats"),
         "heartbeats": ("heartbeats",),
         "contract_coverage": ("contract_coverage",),
     }.items(),

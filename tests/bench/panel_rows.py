@@ -2,7 +2,11 @@
 
 100 million liquidations, 274,000 a day, and all that the pipeline makes of them. A contract's share falls with its rank
 (the first six are a quarter of all), every hour begins with a burst, one event in a hundred was inserted twice, one
-bar in five has an older revision beside its last, and Bybit was listened to by two collectors.
+bar in five has an older revision beside its last, and Bybit was listened to by two collectors. One event in 137 begins
+an anomaly, one in 5,480 a cascade.
+
+Rows go in a span at a time: ten days each, as merges would have left them, and the last day by the hour, as it lies
+there while it is new.
 """
 
 # ruff: noqa: S608 - statements of our own constants
@@ -29,43 +33,53 @@ _SHOWN: Final = (
 )
 
 
-def fill(client: Client, done: Path, events: int = EVENTS, days: int = DAYS) -> None:
-    """Fill migrated tables, a day at a time in the order of time, as they are filled live.
+_HOUR_MS: Final = 3_600_000
+_LONG_SPAN_HOURS: Final = 240
 
-    The file `done` says how many days are filled. The same day again is the same rows, so what was stopped goes on.
+
+def spans(days: int) -> list[tuple[int, int]]:
+    """Return (first hour, hours) of each span, the newest first: what panels read is there early."""
+    whole, recent = days * 24, max(0, days - _READ_DAYS) * 24
+    found, hour = [], 0
+    while hour < whole:
+        ends = [min(hour + _LONG_SPAN_HOURS, end) for end in (recent, whole - 24) if end > hour]
+        found.append((hour, ends[0] - hour if ends else 1))
+        hour += found[-1][1]
+    return found[::-1]
+
+
+def fill(client: Client, done: Path, events: int = EVENTS, days: int = DAYS) -> None:
+    """Fill migrated tables, a span at a time.
+
+    The file `done` says how many spans are filled. The same span again is the same rows, so what was stopped goes on.
     """
-    begin = END_MS - days * _DAY_MS
-    # As the sink does; every insert of a day is one block for each table.
-    settings = {"max_insert_block_size": 4_000_000, "min_insert_block_size_rows": 4_000_000, "max_threads": 2}
+    hours = days * 24
+    # As the sink does; every insert of a span is a block or two for each table.
+    settings = {
+        "max_insert_block_size": 4_000_000,
+        "min_insert_block_size_rows": 4_000_000,
+        "max_threads": 2,
+        "max_insert_threads": 2,
+    }
     client.command(
         "CREATE OR REPLACE TABLE default.contracts ENGINE = Memory AS " + _CONTRACTS,
         parameters={"contracts": CONTRACTS},
     )
-    for day in range(int(done.read_text()) if done.exists() else 0, days):
+    begun = int(done.read_text()) if done.exists() else 0
+    for number, (hour, length) in enumerate(spans(days)[begun:], begun + 1):
+        first, beyond = events * hour // hours, events * (hour + length) // hours
         of = {
-            "first": events * day // days,
-            "count": events * (day + 1) // days - events * day // days,
-            "begin": begin + day * _DAY_MS,
+            "first": first,
+            "count": beyond - first,
+            "begin": END_MS - (hours - hour) * _HOUR_MS,
+            "hours": length,
             "contracts": CONTRACTS,
         }
-        recent = [_CANDLES, _METRICS] if day >= days - _READ_DAYS else []
-        for statement in (
-            _EVENTS,
-            _AGAIN,
-            _OLDER_BARS,
-            _BARS,
-            _COVERAGE,
-            _HEARTBEATS,
-            _TALLIES,
-            _LETTERS,
-            _ANOMALIES,
-            _CASCADES,
-            *recent,
-        ):
+        for statement in (*_OF_ALL, *(_OF_LATE if hour >= hours - _READ_DAYS * 24 else ())):
             client.command(statement, parameters=of, settings=settings)
-        done.write_text(str(day + 1))
+        done.write_text(str(number))
     for statement in (_SUBSCRIPTIONS, _SILENCES):
-        client.command(statement, parameters={"begin": begin})
+        client.command(statement, parameters={"begin": END_MS - days * _DAY_MS})
     client.command("DROP TABLE default.contracts")
 
 
@@ -79,9 +93,9 @@ SELECT toUInt32(number) AS rank, toLowCardinality({_EXCHANGES}[1 + rank % 10]) A
 FROM numbers(1, {{contracts:UInt32}})
 """
 
-_DAY: Final = (
+_SPAN: Final = (
     "event_time >= fromUnixTimestamp64Milli({begin:Int64}) AND event_time < fromUnixTimestamp64Milli({begin:Int64} + "
-    "86400000)"
+    "{hours:UInt32} * 3600000)"
 )
 _COLUMNS: Final = (
     "(event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price, "
@@ -94,7 +108,8 @@ INSERT INTO liquidations_data.events {_COLUMNS}
 WITH cityHash64(number, {{first:UInt64}}, 2) / 18446744073709551616. AS b,
     cityHash64(number, {{first:UInt64}}, 3) / 18446744073709551616. AS c,
     cityHash64(number, {{first:UInt64}}) AS chance,
-    {{begin:Int64}} + intDiv(number * 24, {{count:UInt64}}) * 3600000 + toInt64(3599999 * b * b * b) AS at,
+    {{begin:Int64}} + intDiv(number * {{hours:UInt32}}, {{count:UInt64}}) * 3600000
+        + toInt64(3599999 * b * b * b) AS at,
     toInt64(1e6 * 300 * exp(9 * c * c)) AS micros,
     100. / (1 + rank) * (1 + 0.05 * sin(at / 1e7)) * (1 + c / 500) AS paid
 SELECT sipHash128(number + {{first:UInt64}}), exchange, symbol, instrument, asset, toLowCardinality('USDT'),
@@ -106,7 +121,7 @@ SELECT sipHash128(number + {{first:UInt64}}), exchange, symbol, instrument, asse
     shown, (channel, connection, number, 0), true
 FROM (SELECT toUInt32(floor(pow({{contracts:UInt32}}, cityHash64(number, {{first:UInt64}},
     1) / 18446744073709551616.))) AS rank, number
-    FROM numbers({{count:UInt64}})) AS drawn
+    FROM numbers_mt({{count:UInt64}})) AS drawn
 INNER JOIN default.contracts AS contracts ON drawn.rank = contracts.rank
 """
 
@@ -119,31 +134,32 @@ SELECT event_id, exchange, symbol, instrument, asset, quote, margin, position, p
     0::Int32), source),
     true
 FROM liquidations_data.events
-WHERE {_DAY} AND cityHash64(event_id) % 100 < if(exchange = 'bybit', 99, 1)
+WHERE {_SPAN} AND cityHash64(event_id) % 100 < if(exchange = 'bybit', 99, 1)
 """
 
 _BARS: Final = f"""
 INSERT INTO liquidations_data.bars (exchange, symbol, instrument, asset, start, long_micros, short_micros, long_count,
     short_count, largest_micros, price_low, price_high, late_count, closed, coverage, completeness, revision)
-SELECT exchange, symbol, any(instrument), asset, toStartOfInterval(event_time, toIntervalMillisecond(60000)) AS minute,
+SELECT any(exchange), symbol, any(instrument), any(asset),
+    toStartOfInterval(event_time, toIntervalMillisecond(60000)) AS minute,
     sumIf(notional_micros, position = 'long'), sumIf(notional_micros, position = 'short'), countIf(position = 'long'),
     countIf(position = 'short'), max(notional_micros), min(price), max(price), 0, true, 1., any(completeness),
     2 * count() + 1
 FROM liquidations_data.events FINAL
-WHERE {_DAY}
-GROUP BY exchange, symbol, asset, minute
+WHERE {_SPAN}
+GROUP BY symbol, minute
 """
 
 _OLDER_BARS: Final = _BARS.replace(
     "true, 1., any(completeness), 2 * count() + 1", "false, 1., any(completeness), 2"
-).replace(f"WHERE {_DAY}", f"WHERE {_DAY} AND cityHash64(symbol, toStartOfMinute(event_time)) % 5 = 0")
+).replace(f"WHERE {_SPAN}", f"WHERE {_SPAN} AND cityHash64(symbol, toStartOfMinute(event_time)) % 5 = 0")
 
 _COVERAGE: Final = f"""
 INSERT INTO liquidations_data.coverage (exchange, channel, start, alive_ms, frames, revision)
 SELECT {_EXCHANGES}[1 + number % 10], {_CHANNELS}[1 + number % 10],
     fromUnixTimestamp64Milli({{begin:Int64}} + intDiv(number, 10) * 60000), if(cityHash64(number) % 500 = 0, 20000,
     60000), 60, 1
-FROM numbers(14400)
+FROM numbers({{hours:UInt32}} * 600)
 """
 
 _HEARTBEATS: Final = f"""
@@ -156,16 +172,15 @@ SELECT {_EXCHANGES}[1 + feed], {_CHANNELS}[1 + feed], if(number % 11 = 10, 'pari
     mapFromArrays(arrayMap(second -> toUInt16(second * 1000), range(60)), arrayMap(second -> toUInt64(1),
     range(60))), 1,
     minute + toIntervalSecond(59), toDateTime64(minute + toIntervalSecond(58), 6, 'UTC'), -3, 5
-FROM numbers(15840)
+FROM numbers({{hours:UInt32}} * 660)
 """
 
 _TALLIES: Final = f"""
 INSERT INTO liquidations_data.tallies (exchange, asset, start, events, duplicates, late, too_late, revision)
-SELECT exchange, asset, toStartOfInterval(event_time, toIntervalMillisecond(60000)) AS minute, count(), count() % 3,
-    0, 0, 1
-FROM liquidations_data.events FINAL
-WHERE {_DAY}
-GROUP BY exchange, asset, minute
+SELECT exchange, asset, start, sum(long_count + short_count) AS counted, counted % 3, 0, 0, 1
+FROM liquidations_data.bars FINAL
+WHERE {_SPAN.replace("event_time", "start")}
+GROUP BY exchange, asset, start
 """
 
 _LETTERS: Final = """
@@ -176,7 +191,7 @@ SELECT sipHash128(number, {begin:Int64}), 'mapping', if(number % 2 = 0, 'unknown
     'XUSDT', 'okx',
     'SWAP', 'tokyo/SWAP/1-0', number, 0, fromUnixTimestamp64Micro({begin:Int64} * 1000 + number * 1000000),
     '{"data": []}'
-FROM numbers(50)
+FROM numbers({hours:UInt32} * 2)
 """
 
 _CANDLES: Final = f"""
@@ -188,7 +203,8 @@ WITH {{begin:Int64}} + intDiv(number, {_READ_CONTRACTS}) * 60000 AS at,
 SELECT exchange, symbol, instrument, asset, fromUnixTimestamp64Milli(at), price, price * 1.001, price * 0.999,
     price * 1.0005, 1e4,
     toInt64(1e10), toInt64(4e9), 100, true, fromUnixTimestamp64Micro(at * 1000)
-FROM (SELECT toUInt32(1 + number % {_READ_CONTRACTS}) AS rank, number FROM numbers(1440 * {_READ_CONTRACTS})) AS drawn
+FROM (SELECT toUInt32(1 + number % {_READ_CONTRACTS}) AS rank, number
+    FROM numbers({{hours:UInt32}} * 60 * {_READ_CONTRACTS})) AS drawn
 INNER JOIN default.contracts AS contracts ON drawn.rank = contracts.rank
 """
 
@@ -200,7 +216,7 @@ SELECT exchange, symbol, instrument, asset, ['open_interest_usd', 'funding_rate'
     'mark_price'][1 + turn % 4],
     1e6 + sin(at / 1e7), fromUnixTimestamp64Milli(at), fromUnixTimestamp64Micro(at * 1000)
 FROM (SELECT toUInt32(1 + number % {_READ_CONTRACTS}) AS rank,
-    number FROM numbers(288 * 4 * {_READ_CONTRACTS})) AS drawn
+    number FROM numbers({{hours:UInt32}} * 12 * 4 * {_READ_CONTRACTS})) AS drawn
 INNER JOIN default.contracts AS contracts ON drawn.rank = contracts.rank
 """
 
@@ -217,33 +233,58 @@ SELECT 'okx', 'SWAP', fromUnixTimestamp64Milli({begin:Int64} + number * 86400000
 FROM numbers(365)
 """
 
-_ANOMALIES: Final = """
+_ANOMALIES: Final = f"""
 INSERT INTO liquidations_data.anomalies (anomaly_id, kind, scope, asset, exchange, symbol, position, measure,
-    interval_ms,
-    state, level, value, threshold, baseline_mean, baseline_sd, baseline_n, coverage, completeness, degraded,
-        started, updated,
-    ended, details, contributors, rules_hash, revision)
-WITH {begin:Int64} + number * 43200 AS at
-SELECT sipHash128(number, {begin:Int64}), ['surge', 'rolling_threshold', 'cascade', 'ratio'][1 + number % 4], 'asset',
-    if(number % 5 = 0, 'BTC', concat('C', toString(2 + number % 800))), '', '', if(number % 2 = 0, 'long', 'short'),
-        'usd', 60000,
-    if(at > {begin:Int64} + 86000000, 'open', 'closed'), number % 3, 2e6, 1e6, 5e5, 2e5, 30, 1., 'sampled', false,
-    fromUnixTimestamp64Milli(at), fromUnixTimestamp64Milli(at + 20000), fromUnixTimestamp64Milli(at + 600000),
-    map('next_threshold_usd', 2e6), [sipHash128(number)], '0123456789abcdef', 2
-FROM numbers(2000)
+    interval_ms, state, level, value, threshold, baseline_mean, baseline_sd, baseline_n, coverage, completeness,
+    degraded, started, updated, ended, details, contributors, rules_hash, revision)
+WITH cityHash64(event_id) AS chance, event_time + toIntervalMinute(10) > fromUnixTimestamp64Milli({END_MS}) AS is_open
+SELECT sipHash128(event_id), ['surge', 'rolling_threshold', 'cascade', 'ratio'][1 + intDiv(chance, 137) % 4], 'asset',
+    asset, '', '', position, 'usd', 60000, if(is_open, 'open', 'closed'), intDiv(chance, 548) % 3, 2e6, 1e6, 5e5, 2e5,
+    30, 1., completeness, false, event_time, event_time + toIntervalSecond(20),
+    if(is_open, NULL, event_time + toIntervalMinute(10)), map('next_threshold_usd', 2e6), [event_id],
+    '0123456789abcdef', 2
+FROM liquidations_data.events FINAL
+WHERE {_SPAN} AND chance % 137 = 0
 """
 
-_CASCADES: Final = """
+_CASCADES: Final = f"""
 INSERT INTO liquidations_data.cascades (cascade_id, asset, position, state, begin, peak, `end`, waves, long_micros,
-    short_micros,
-    long_count, short_count, peak_second_micros, exchanges, price_before, price_extreme, coverage, completeness,
-        degraded,
-    rules_hash, revision)
-WITH {begin:Int64} + number * 1728000 AS at
-SELECT sipHash128(number, {begin:Int64}), if(number % 5 = 0, 'BTC', concat('C', toString(2 + number % 800))),
-    'long', 'closed',
-    fromUnixTimestamp64Milli(at), fromUnixTimestamp64Milli(at + 4000), fromUnixTimestamp64Milli(at + 60000), 2,
-    toInt64(7e12), toInt64(1e9), 100, 3, toInt64(1e12), ['okx', 'bybit'], 100., 98., 1., 'sampled', false,
-        '0123456789abcdef', 2
-FROM numbers(50)
+    short_micros, long_count, short_count, peak_second_micros, exchanges, price_before, price_extreme, coverage,
+    completeness, degraded, rules_hash, revision)
+SELECT sipHash128(event_id), asset, position, 'closed', event_time, event_time + toIntervalSecond(4),
+    event_time + toIntervalMinute(1), 2, toInt64(7e12), toInt64(1e9), 100, 3, toInt64(1e12), ['okx', 'bybit'], price,
+    price * 0.98, 1., completeness, false, '0123456789abcdef', 2
+FROM liquidations_data.events FINAL
+WHERE {_SPAN} AND cityHash64(event_id) % 5480 = 0
 """
+
+_MARKET_DELAYS: Final = """
+INSERT INTO liquidations_data.market_delays (start, newest, watermark, most_ms, held_by, waiting, revision)
+SELECT fromUnixTimestamp64Milli({begin:Int64} + number * 60000) AS minute, minute + toIntervalSecond(59),
+    minute + toIntervalSecond(57), 2000 + cityHash64(number) % 3000, number % 8, number % 20, 2
+FROM numbers({hours:UInt32} * 60)
+"""
+
+_ARRIVALS: Final = f"""
+INSERT INTO liquidations_data.arrivals (start, events, most_ms, delays_ms)
+SELECT toStartOfInterval(event_time, toIntervalMillisecond(60000)) AS minute, count(), max(delay_ms),
+    quantilesTDigestState(0.5, 0.95)(delay_ms)
+FROM (SELECT event_time, toInt64(300 + cityHash64(event_id) % 900) AS delay_ms FROM liquidations_data.events
+    WHERE {_SPAN})
+GROUP BY minute
+"""
+
+_OF_ALL: Final = (
+    _EVENTS,
+    _AGAIN,
+    _OLDER_BARS,
+    _BARS,
+    _COVERAGE,
+    _HEARTBEATS,
+    _TALLIES,
+    _LETTERS,
+    _ANOMALIES,
+    _CASCADES,
+    _MARKET_DELAYS,
+)
+_OF_LATE: Final = (_CANDLES, _METRICS, _ARRIVALS)
