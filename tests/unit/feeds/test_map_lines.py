@@ -88,6 +88,17 @@ def test_without_a_push_time_the_event_was_received_when_it_happened():
     assert listed["received_time"] == 1791391082119000
 
 
+def test_an_order_that_is_younger_than_what_pushed_it_is_mapped():
+    """HTX's own example: what its `ts` means is not documented."""
+    line = (
+        b'{"op":"notify","topic":"public.BTC-USDT.liquidation_orders","ts":1580815422403,"data":[{"contract_code":'
+        b'"BTC-USDT","symbol":"BTC","direction":"sell","offset":"close","volume":624,"price":16701.4,"created_at":'
+        b'1606380004694,"amount":0.624,"trade_turnover":10421.6736}]}'
+    )
+    [event] = map(orjson.loads, map_lines("htx", [line], {}))
+    assert event["received_time"] == 1000 * event["event_time"] == 1_606_380_004_694_000
+
+
 def test_metadata_makes_the_difference():
     (one,) = run("okx", OKX)
     assert one["error"] == "unknown_contract_size"
