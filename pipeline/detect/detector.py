@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.detect.bar_book import BarBook, Bars, Contract
@@ -14,29 +14,36 @@ from pipeline.detect.rules import Rules
 from pipeline.records import Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import WindowParameters
+from pipeline.windows.silence import ChannelKey
 
 
 @dataclass(slots=True)
 class AssetFeeds:
     """The feeds on which an asset's liquidations were seen: each channel and contract with its completeness, a rank.
 
-    `channels` are the channels alone, sorted, as coverage is asked for them; `by_contract` names the feed on which a
-    contract was seen first.
+    `channels` are the channels alone, sorted, as coverage is asked for them, without those that are switched off;
+    `by_contract` names the feed on which a contract was seen first.
     """
 
     contracts: dict[FeedKey, int] = field(default_factory=dict)
     channels: Feeds = ()
     by_contract: dict[Contract, FeedKey] = field(default_factory=dict)
 
-    def note(self, feed: FeedKey, rank: int) -> bool:
+    def note(self, feed: FeedKey, rank: int, switched_off: Collection[ChannelKey] = ()) -> bool:
         """Take note of a feed; return whether that is news."""
         known = self.contracts.get(feed)
         if known is not None and known >= rank:
             return False
         self.contracts[feed] = rank
         self.by_contract.setdefault((feed[0], feed[2]), feed)
-        self.channels = tuple(sorted({(exchange, channel, "") for exchange, channel, _ in self.contracts}))
+        self.count(switched_off)
         return True
+
+    def count(self, switched_off: Collection[ChannelKey]) -> None:
+        """Have `channels` leave out those that are switched off, unless nothing would remain."""
+        channels = {(exchange, channel) for exchange, channel, _ in self.contracts}
+        counted = channels.difference(switched_off) or channels
+        self.channels = tuple(sorted((exchange, channel, "") for exchange, channel in counted))
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ State is kept in cells under `rules/`:
 
 | key | value |
 |---|---|
-| `rules/engine` | version, hash of the rules, offset |
+| `rules/engine` | version, hash of the rules, offset, channels that are switched off |
 | `rules/pending/...` | liquidations since the last tick, in parts |
 | `rules/candles_pending/...` | closed candles since the last tick, in parts |
 | `rules/feeds/ASSET` | on which channels and contracts an asset was seen |
@@ -45,6 +45,7 @@ from pipeline.detect.rules import Rules
 from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
+from pipeline.windows.silence import ChannelKey
 from pipeline.windows.state import PartitionState
 
 PREFIX: Final = "rules/"
@@ -54,6 +55,9 @@ _FACTS: Final = tuple(
     for kind in ("pending", "candles_pending", "feeds", "coverage", "candles", "bars", "largest")
 )
 _VERSION: Final = 3
+_HOUR_MS: Final = 3_600_000
+# Of which nothing was said for so long is collected no more, and tells nothing of how well an asset is covered.
+_SWITCHED_OFF_MS: Final = 24 * _HOUR_MS
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 _BY_TIME: Callable[[LiquidationRow], Any] = itemgetter(8, 0)
 
@@ -89,6 +93,7 @@ class Engine:
         )
         self._candles_pending = PendingCells[CandleRow](list, lambda row: CandleRow(*row))
         self._changed_feeds: set[str] = set()
+        self._switched_off: list[ChannelKey] = []
         self._dropped: list[bytes] = []
 
     def settled(self, coverage: Sequence[Coverage], silences: Sequence[Silence]) -> None:
@@ -104,6 +109,8 @@ class Engine:
         if not detectors:
             self.accepted, self.candles = [], []
             return
+        if state.watermark // _HOUR_MS > facts.watermark // _HOUR_MS:
+            self._find_switched_off(state)
         facts.watermark = state.watermark
         facts.coverage.begin_tick(state)
         if self.candles:
@@ -135,7 +142,7 @@ class Engine:
         pulses, self.facts.pulses = self.facts.pulses, []
         cells: list[Cell] = [(key, None) for key in self._dropped]
         self._dropped = []
-        cells.append((_HEAD, orjson.dumps([_VERSION, self._hash, offset])))
+        cells.append((_HEAD, orjson.dumps([_VERSION, self._hash, offset, self._switched_off])))
         cells += _under("pending", self._pending.cells(self.accepted))
         cells += _under("candles_pending", self._candles_pending.cells(self.candles))
         for asset in sorted(self._changed_feeds):
@@ -158,7 +165,8 @@ class Engine:
         are dropped.
         """
         own = {key: value for key, value in cells.items() if key.startswith(PREFIX.encode())}
-        version, rules_hash, offset = orjson.loads(own.get(_HEAD, b"[0,null,null]"))
+        # State of before channels could be switched off has no list of them.
+        version, rules_hash, offset, *switched_off = orjson.loads(own.get(_HEAD, b"[0,null,null]"))
         if version != _VERSION or offset != state.offset:
             self._dropped = sorted(own.keys() - {_HEAD})
             return
@@ -166,10 +174,11 @@ class Engine:
         for key, value in own.items():
             _, kind, *name = key.decode().split("/", 2)
             named[kind]["".join(name)] = value
+        self._switched_off = [(exchange, channel) for found in switched_off for exchange, channel in found]
         for asset, value in named["feeds"].items():
             feeds = self.facts.feeds[asset] = AssetFeeds()
             for exchange, channel, symbol, rank in orjson.loads(value):
-                feeds.note((exchange, channel, symbol), rank)
+                feeds.note((exchange, channel, symbol), rank, self._switched_off)
         self.facts.coverage.restore(named["coverage"])
         self.facts.candles.restore(named["candles"])
         self.facts.bars.restore(named["bars"])
@@ -208,6 +217,15 @@ class Engine:
             for detector in self.detectors:
                 detector.take_candles(asset, candles)
 
+    def _find_switched_off(self, state: PartitionState) -> None:
+        """Find the channels of which no collector has said anything for a day."""
+        since = state.watermark - _SWITCHED_OFF_MS
+        found = sorted(key for key, channel in state.channels.items() if channel.newest < since)
+        if found != self._switched_off:
+            self._switched_off = found
+            for feeds in self.facts.feeds.values():
+                feeds.count(found)
+
     def _note_feeds(self, asset: str, events: Sequence[LiquidationRow]) -> None:
         feeds = self.facts.feeds.get(asset)
         if feeds is None:
@@ -215,7 +233,7 @@ class Engine:
         contracts = feeds.contracts
         for row in events:
             feed, rank = (row[1], row[12], row[2]), _RANKS[row[11]]
-            if contracts.get(feed, -1) < rank and feeds.note(feed, rank):
+            if contracts.get(feed, -1) < rank and feeds.note(feed, rank, self._switched_off):
                 self._changed_feeds.add(asset)
 
 

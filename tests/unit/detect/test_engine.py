@@ -251,3 +251,48 @@ class TestRollingThreshold:
         assert not run(log, rules=RULES)[0].anomalies
         parameters = replace(PARAMETERS, correction_ms=10**8)
         assert run(log, rules=RULES, parameters=parameters)[0].anomalies
+
+
+class TestSwitchedOff:
+    """A channel of which nothing is said any more does not lower the coverage of its assets for ever."""
+
+    HOUR_MS = 3_600_000
+
+    def play(self, engine, state, hours, channels, begin=0):
+        """Say `hours` of heartbeats, one a minute."""
+        minutes = range(begin * 60, (begin + hours) * 60)
+        log = [heartbeat(BASE_MS + minute * 60_000, channel) for minute in minutes for channel in channels]
+        fold(state, batch(log, state.offset + len(log)), PARAMETERS, engine)
+
+    def started(self):
+        engine, state = Engine(RULES, PARAMETERS), restore({}, PARAMETERS)
+        seen = [liquidation(number, BASE_MS, contract) for number, contract in enumerate(CONTRACTS)]
+        fold(state, batch(seen, len(seen)), PARAMETERS, engine)
+        self.play(engine, state, 1, CHANNELS)
+        return engine, state
+
+    def channels(self, engine):
+        return [(exchange, channel) for exchange, channel, _ in engine.facts.feeds["BTC"].channels]
+
+    def test_it_is_left_out_after_a_day_and_counted_again_when_it_is_back(self):
+        engine, state = self.started()
+        binance, bybit, _ = CHANNELS
+        self.play(engine, state, 23, [binance, bybit], begin=1)
+        assert self.channels(engine) == list(CHANNELS)
+        self.play(engine, state, 3, [binance, bybit], begin=24)
+        assert self.channels(engine) == [binance, bybit]
+        self.play(engine, state, 2, CHANNELS, begin=27)
+        assert self.channels(engine) == list(CHANNELS)
+
+    def test_a_restart_changes_nothing(self):
+        engine, state = self.started()
+        self.play(engine, state, 26, CHANNELS[:2], begin=1)
+        cells = {key: value for key, value in take(state, PARAMETERS, engine).cells if value is not None}
+        restored, again = Engine(RULES, PARAMETERS), restore(cells, PARAMETERS)
+        restored.restore(cells, again)
+        assert self.channels(restored) == self.channels(engine) == list(CHANNELS[:2])
+
+    def test_the_last_one_stays(self):
+        engine, state = self.started()
+        self.play(engine, state, 26, [("gate", "usdt")], begin=1)
+        assert self.channels(engine) == list(CHANNELS)
