@@ -17,6 +17,7 @@ from pipeline.detect.detectors import DETECTORS
 from pipeline.detect.engine import Engine
 from pipeline.detect.market.market import Market
 from pipeline.detect.rules import Rules
+from pipeline.detect.season import WEEK_MS, WEEKS
 from pipeline.errors import OperationError
 from pipeline.records import Anomaly, Found, Heartbeat, Liquidation, Subscription
 from pipeline.warehouse.client import connect
@@ -163,8 +164,13 @@ def run_preview(
 def look_back_ms(rules: Rules) -> int:
     """Return how far the enabled rules look back."""
     reaches = [0]
-    if rules.surge.enabled:
-        reaches.append(4 * rules.surge.period * max(rules.surge.intervals_s, default=0) * 1_000)
+    surge = rules.surge
+    if surge.enabled:
+        # Bars that are empty do not count for a quantile, so its last ones may lie further back than this.
+        bars = surge.last if surge.scorer == "quantile" else 4 * surge.period
+        reaches.append(bars * max(surge.intervals_s, default=0) * 1_000)
+        if surge.season == "hour_of_week":
+            reaches.append(WEEKS * WEEK_MS)
     if rules.rolling_threshold.enabled:
         reaches.append((rules.rolling_threshold.span_s + rules.rolling_threshold.memory_s) * 1_000)
     if rules.cascade.enabled:

@@ -194,6 +194,9 @@ def test_how_far_rules_look_back():
     off = {name: only.format(name) for name in Rules.model_fields}
     rules = read_rules("".join(text for name, text in off.items() if name != "surge"))
     assert look_back_ms(rules) == 4 * 30 * HOUR + HOUR
+    without = "".join(text for name, text in off.items() if name != "surge") + "[surge]\n"
+    assert look_back_ms(read_rules(f"{without}scorer = 'quantile'\nlast = 500\n")) == 501 * HOUR
+    assert look_back_ms(read_rules(f"{without}season = 'hour_of_week'\n")) == (8 * 168 + 1) * HOUR
     rules = read_rules(
         "".join(text for name, text in off.items() if name != "cascade") + "[cascade]\nhistory_days = 3\n"
     )
