@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, merge_largest, note_largest
 from pipeline.detect.rules import CascadeRule
-from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile
+from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile, whole_days
 from pipeline.records import COMPLETENESS_ORDER, Completeness, Position
 from pipeline.windows.fold import LiquidationRow
 
@@ -401,7 +401,7 @@ def _usual_micros(runs: AssetRuns, time: int, parameters: CascadeParameters) -> 
     if runs.usual is None or runs.usual[1] != day:
         forget(runs.sizes, day, parameters.history_days + 1)
         # The day itself is left out: the runs of a crash must not raise the bound for those that follow.
-        before = RunSizes({known: counts for known, counts in runs.sizes.days.items() if known < day})
+        before = whole_days(runs.sizes, day)
         # Of fewer runs than this the quantile is no more than the largest.
         least = ceil(1 / (1 - parameters.quantile)) if parameters.quantile < 1 else 1
         runs.usual = quantile(before, parameters.quantile) if before.total >= least else 0, day

@@ -9,13 +9,19 @@ from dataclasses import dataclass, field
 
 DAY_MS = 86_400_000
 _STEP_BITS = 3
+# A day of which more than this has gone by is not whole.
+_LATE_MS = DAY_MS // 10
 
 
 @dataclass(slots=True)
 class RunSizes:
-    """Counts by day (ms of its start) and class."""
+    """Counts by day (ms of its start) and class.
+
+    `first` is when (ms) the first run ended, of those of its day; 0 once that day is forgotten.
+    """
 
     days: dict[int, dict[int, int]] = field(default_factory=dict)
+    first: int | None = None
 
     @property
     def total(self) -> int:
@@ -26,6 +32,8 @@ class RunSizes:
 def note(sizes: RunSizes, time: int, micros: int, history_days: int) -> None:
     """Count a run of `micros` that ended at `time` (ms), and forget days before the history."""
     day = time - time % DAY_MS
+    if sizes.first is None or day < time < sizes.first < day + DAY_MS:
+        sizes.first = time
     counts = sizes.days.setdefault(day, {})
     size = class_of(micros)
     counts[size] = counts.get(size, 0) + 1
@@ -36,6 +44,16 @@ def forget(sizes: RunSizes, day: int, history_days: int) -> None:
     """Forget the days that are out of the history at `day` (ms)."""
     for old in [known for known in sizes.days if known <= day - history_days * DAY_MS]:
         del sizes.days[old]
+    if sizes.first is not None and sizes.first < day - (history_days - 1) * DAY_MS:
+        sizes.first = 0 if sizes.days else None
+
+
+def whole_days(sizes: RunSizes, day: int) -> RunSizes:
+    """Return what was counted before `day` (ms), without the day on which counting began, if late on it."""
+    first = sizes.first or 0
+    begun = first - first % DAY_MS
+    least = begun + DAY_MS if first - begun > _LATE_MS else begun
+    return RunSizes({known: counts for known, counts in sizes.days.items() if least <= known < day})
 
 
 def quantile(sizes: RunSizes, share: float) -> int:

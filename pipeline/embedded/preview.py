@@ -174,7 +174,8 @@ def look_back_ms(rules: Rules) -> int:
     if rules.rolling_threshold.enabled:
         reaches.append((rules.rolling_threshold.span_s + rules.rolling_threshold.memory_s) * 1_000)
     if rules.cascade.enabled:
-        reaches.append(rules.cascade.history_days * _DAY_MS)
+        # The day on which it begins is no whole one.
+        reaches.append((rules.cascade.history_days + 1) * _DAY_MS)
     if rules.regime.enabled:
         reaches.append(rules.regime.history_bars * 5 * MINUTE_MS)
     return max(reaches) + _HOUR_MS

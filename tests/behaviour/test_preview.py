@@ -200,7 +200,7 @@ def test_how_far_rules_look_back():
     rules = read_rules(
         "".join(text for name, text in off.items() if name != "cascade") + "[cascade]\nhistory_days = 3\n"
     )
-    assert look_back_ms(rules) == 73 * HOUR
+    assert look_back_ms(rules) == 97 * HOUR
 
 
 @pytest.mark.usefixtures("client")

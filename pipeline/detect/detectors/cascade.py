@@ -81,7 +81,7 @@ class CascadeDetector(Detector):
                 counts = runs.sizes.days.get(day)
                 if counts is not None:
                     written.add(day)
-                    value = [asset, day, list(counts), list(counts.values())]
+                    value = [asset, day, list(counts), list(counts.values()), _first_of(runs, day)]
                     yield name + b"/%d" % (day // DAY_MS), orjson.dumps(value)
             runs.changed_days = set()
         self._changed = set()
@@ -95,8 +95,9 @@ class CascadeDetector(Detector):
                 _restore_runs(runs, rest[0])
                 self._active.add(asset)
             else:
-                day, classes, counts = rest
+                day, classes, counts, first = rest
                 runs.sizes.days[day] = dict(zip(classes, counts, strict=True))
+                runs.sizes.first = max(runs.sizes.first or 0, first)
                 self._written_days.setdefault(asset, set()).add(day)
         for finding in self.facts.findings.of_kind(_KIND):
             self._findings.setdefault(finding.asset, {})[finding.position, finding.started] = finding
@@ -211,6 +212,12 @@ class CascadeDetector(Detector):
             self.facts.findings.forget(findings.pop(key))
         if not findings:
             del self._findings[asset]
+
+
+def _first_of(runs: AssetRuns, day: int) -> int:
+    """Return when the first run ended, if it was on that day, else 0."""
+    first = runs.sizes.first or 0
+    return first if first - first % DAY_MS == day else 0
 
 
 def _anomaly_id(asset: str, run: Run, rules_hash: str) -> bytes:

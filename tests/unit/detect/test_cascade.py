@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from pipeline.detect.cascade import AssetRuns, CascadeParameters, parameters_of, settle
 from pipeline.detect.rules import CascadeRule
-from pipeline.detect.run_sizes import DAY_MS, class_of, edge_of, note, quantile
+from pipeline.detect.run_sizes import DAY_MS, RunSizes, class_of, edge_of, forget, note, quantile, whole_days
 
 USD = 1_000_000
 BEGIN = 1_700_000_000_000
+MIDNIGHT = BEGIN - BEGIN % DAY_MS
 PARAMETERS = CascadeParameters(floor_micros=1_000 * USD, settle_ms=0)
 SLOW = replace(PARAMETERS, end_rate=0.0)
 
@@ -131,7 +132,7 @@ def test_the_floor_must_be_exceeded():
 def test_usual_sizes_of_the_asset_raise_the_bound():
     runs = AssetRuns()
     for number in range(200):
-        note(runs.sizes, BEGIN - DAY_MS + number, 50_000 * USD, 14)
+        note(runs.sizes, MIDNIGHT - DAY_MS + number, 50_000 * USD, 14)
     assert not run_of(*[event(second, 2_000) for second in range(8)], runs=runs)
     changes = run_of(*[event(100 + second, 20_000) for second in range(5)], runs=runs)
     assert changes[0][0].threshold_micros == edge_of(class_of(50_000 * USD))
@@ -141,7 +142,7 @@ def test_usual_sizes_of_the_asset_raise_the_bound():
 def test_too_few_runs_tell_nothing_of_the_usual_size(before, opens):
     runs = AssetRuns()
     for number in range(before):
-        note(runs.sizes, BEGIN - DAY_MS + number, 50_000 * USD, 14)
+        note(runs.sizes, MIDNIGHT - DAY_MS + number, 50_000 * USD, 14)
     assert bool(run_of(*[event(second, 2_000) for second in range(8)], runs=runs)) is opens
 
 
@@ -376,3 +377,24 @@ def test_quantile_and_the_end_of_the_history():
     note(runs.sizes, BEGIN + 14 * DAY_MS, 5, 14)
     assert quantile(runs.sizes, 1.0) == 5
     assert quantile(AssetRuns().sizes, 0.99) == 0
+
+
+@pytest.mark.parametrize(("hours", "counts"), [(2.3, True), (2.5, False), (9, False)])
+def test_the_day_on_which_runs_are_first_seen_counts_only_if_it_is_whole(hours, counts):
+    sizes = RunSizes()
+    times = [MIDNIGHT + round(hours * 3_600_000), MIDNIGHT + 20 * 3_600_000]
+    for time in reversed(times):
+        note(sizes, time, 10**9, 15)
+    note(sizes, MIDNIGHT + DAY_MS + 20 * 3_600_000, 10**6, 15)
+    assert whole_days(sizes, MIDNIGHT + DAY_MS).total == 2 * counts
+    assert whole_days(sizes, MIDNIGHT + 2 * DAY_MS).total == 1 + 2 * counts
+
+
+def test_later_days_are_whole_once_the_first_is_forgotten():
+    sizes = RunSizes()
+    for day in range(4):
+        note(sizes, MIDNIGHT + day * DAY_MS + 12 * 3_600_000, 10**6, 3)
+    assert (list(sizes.days), sizes.first) == ([MIDNIGHT + day * DAY_MS for day in (1, 2, 3)], 0)
+    assert whole_days(sizes, MIDNIGHT + 4 * DAY_MS).total == 3
+    forget(sizes, MIDNIGHT + 9 * DAY_MS, 3)
+    assert sizes == RunSizes()
