@@ -5,8 +5,8 @@
 bar in five has an older revision beside its last, and Bybit was listened to by two collectors. One event in 137 begins
 an anomaly, one in 5,480 a cascade.
 
-Rows go in a span at a time: ten days each, as merges would have left them, and the last day by the hour, as it lies
-there while it is new.
+Rows go in a span at a time. Ten days are one insert, in which repetitions are gone, as merges leave it within a day
+(migration `old_parts_are_merged`). The last day is inserted by the hour, repetitions and older revisions apart.
 """
 
 # ruff: noqa: S608 - statements of our own constants
@@ -54,12 +54,11 @@ def fill(client: Client, done: Path, events: int = EVENTS, days: int = DAYS) -> 
     The file `done` says how many spans are filled. The same span again is the same rows, so what was stopped goes on.
     """
     hours = days * 24
-    # As the sink does; every insert of a span is a block or two for each table.
+    # As the sink does; every insert of a span is one block for each table.
     settings = {
         "max_insert_block_size": 4_000_000,
         "min_insert_block_size_rows": 4_000_000,
         "max_threads": 2,
-        "max_insert_threads": 2,
     }
     client.command(
         "CREATE OR REPLACE TABLE default.contracts ENGINE = Memory AS " + _CONTRACTS,
@@ -75,7 +74,12 @@ def fill(client: Client, done: Path, events: int = EVENTS, days: int = DAYS) -> 
             "hours": length,
             "contracts": CONTRACTS,
         }
-        for statement in (*_OF_ALL, *(_OF_LATE if hour >= hours - _READ_DAYS * 24 else ())):
+        is_new, is_late = length == 1, hour >= hours - _READ_DAYS * 24
+        if is_new:
+            client.command(_EVENTS, parameters=of | {"copies": [1]}, settings=settings)
+            client.command(_OLDER_BARS, parameters=of, settings=settings)
+        of["copies"] = [0] if is_new else [0, 1]
+        for statement in (*_OF_ALL, *(_OF_LATE if is_late else ())):
             client.command(statement, parameters=of, settings=settings)
         done.write_text(str(number))
     for statement in (_SUBSCRIPTIONS, _SILENCES):
@@ -117,24 +121,15 @@ SELECT sipHash128(number + {{first:UInt64}}), exchange, symbol, instrument, asse
     if(chance % 100 < 50 + 20 * sin(at / 2e7), toLowCardinality('long'), toLowCardinality('short')), paid,
     toLowCardinality('bankruptcy'), NULL, micros / 1e6 / paid, micros,
     fromUnixTimestamp64Milli(at), toLowCardinality('exchange'),
-    fromUnixTimestamp64Micro(at * 1000 + 40000 + chance % 400000),
-    shown, (channel, connection, number, 0), true
+    fromUnixTimestamp64Micro(at * 1000 + 40000 + chance % 400000 + 9000 * copy),
+    shown, (channel, if(copy = 1 AND exchange = 'bybit', toLowCardinality('paris/linear/1700000000000-0'), connection),
+    number, 0), true
 FROM (SELECT toUInt32(floor(pow({{contracts:UInt32}}, cityHash64(number, {{first:UInt64}},
     1) / 18446744073709551616.))) AS rank, number
     FROM numbers_mt({{count:UInt64}})) AS drawn
 INNER JOIN default.contracts AS contracts ON drawn.rank = contracts.rank
-"""
-
-_AGAIN: Final = f"""
-INSERT INTO liquidations_data.events {_COLUMNS}
-SELECT event_id, exchange, symbol, instrument, asset, quote, margin, position, price, price_kind, order_price, quantity,
-    notional_micros, event_time, event_time_kind, received_time + toIntervalMillisecond(if(exchange = 'bybit', 9,
-    0)), completeness,
-    if(exchange = 'bybit', (source.channel, toLowCardinality('paris/linear/1700000000000-0'), source.sequence,
-    0::Int32), source),
-    true
-FROM liquidations_data.events
-WHERE {_SPAN} AND cityHash64(event_id) % 100 < if(exchange = 'bybit', 99, 1)
+ARRAY JOIN if(intDiv(chance, 1000) % 100 < if(exchange = 'bybit', 99, 1), {{copies:Array(UInt8)}},
+    arrayFilter(one -> one = 0, {{copies:Array(UInt8)}})) AS copy
 """
 
 _BARS: Final = f"""
@@ -276,8 +271,6 @@ GROUP BY minute
 
 _OF_ALL: Final = (
     _EVENTS,
-    _AGAIN,
-    _OLDER_BARS,
     _BARS,
     _COVERAGE,
     _HEARTBEATS,

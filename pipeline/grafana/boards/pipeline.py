@@ -18,13 +18,15 @@ def _age(column: str, view: str, name: str, more: str = "", sorted_by: str | Non
     """Return a query of the age in seconds of the newest row of a view; NULL where there is none.
 
     The time range is that of the column by which the table is sorted: by another one all of it would be read. Of a long
-    one the last week is enough.
+    one the last week is enough, and the last hour if it has a row.
     """
+    when = sorted_by or column
+    last_hour = f"$__timeFilter_ms({when}) AND {when} >= $__toTime_ms - toIntervalHour(1)"
     return (
         f"SELECT '{name}' AS what, if(count() = 0, NULL, max({column}){more}) AS newest, "
         f"if(count() = 0, NULL, greatest(0, dateDiff('second', max({column}){more}, {_NOW}))) AS age "
-        f"FROM {view} WHERE $__timeFilter_ms({sorted_by or column}) "
-        f"AND {sorted_by or column} >= $__toTime_ms - toIntervalDay(7)"
+        f"FROM {view} WHERE $__timeFilter_ms({when}) AND {when} >= $__toTime_ms "
+        f"- toIntervalHour(if((SELECT count() FROM {view} WHERE {last_hour}) > 0, 1, 7 * 24))"
     )
 
 
@@ -52,7 +54,8 @@ FROM (
 _COLLECTORS = f"""
 SELECT uniqExact(collector) AS collectors
 FROM heartbeats
-WHERE $__timeFilter_ms(start) AND was_up AND last_time >= {_NOW} - toIntervalMinute(2) AND {EXCHANGE}
+WHERE $__timeFilter_ms(start) AND start >= {_NOW} - toIntervalMinute(4) AND was_up
+    AND last_time >= {_NOW} - toIntervalMinute(2) AND {EXCHANGE}
 """
 
 _SINK_REFUSALS = (

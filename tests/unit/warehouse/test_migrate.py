@@ -136,6 +136,18 @@ def test_every_table_view_and_column_has_a_comment(empty):
     assert without == []
 
 
+def test_what_is_a_day_old_is_merged_in_every_table_that_is_divided_by_months(empty):
+    """But small ones: their months are a few rows."""
+    migrate(empty)
+
+    rest = empty.query(
+        "SELECT name FROM system.tables WHERE database = 'liquidations_data' AND partition_key LIKE 'toYYYYMM%'"
+        " AND engine_full NOT LIKE '%min_age_to_force_merge_seconds = 86400%' ORDER BY name"
+    ).result_rows
+
+    assert [name for (name,) in rest] == ["arrivals", "dead_letters", "market_delays", "silences", "subscriptions"]
+
+
 def test_migrations_are_read_from_a_copy_as_from_the_checkout(tmp_path):
     shutil.copytree(MIGRATIONS, tmp_path / "copy")
 
