@@ -25,8 +25,7 @@ UNSERVED: Final[Mapping[str, Unserved]] = {
     "kucoin": Unserved(_OWN_ACCOUNT, "KuCoin documentation"),
     "mexc": Unserved(_OWN_ACCOUNT, "MEXC documentation"),
     "orderly": Unserved(
-        "A public topic `liquidation` exists with a signed `positionQty`; no recorded message was there to prove the"
-        " mapping with.",
+        "A public topic `liquidation` exists with a signed `positionQty`, but without a price.",
         "Orderly documentation",
     ),
     "phemex": Unserved(_OWN_ACCOUNT, "Phemex documentation"),
