@@ -3,7 +3,8 @@
 Run as `python tests/bench/silence.py [--seeds N] [--days D]`. Prints the tables of `docs/coverage.md`. The calm days
 are those before the crash of a longer run; quiet channels are made by drawing one message in so many of a busy one. In
 the second table messages are left out, so that the market, or one exchange, calms down without falling silent. The
-third is of the market of leveraged traders, whose forced orders come in cascades.
+fourth is of the market of leveraged traders, whose forced orders come in cascades; the third has the shape of spring
+2026.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ DOWN = -1
 # How often (s) the collector of the leveraged market speaks.
 HEARTBEAT_S = 5
 LEVERAGED_SEED = 7
+# How long the past is before the silence of spring 2026 begins.
+SPRING_MINUTES = (10, 15, 30, 60, 180)
 # The silences in the scenarios themselves are no false alarms: exchange, and from which slot to which.
 TRUE_SILENCES = {
     scenario: [
@@ -281,8 +284,26 @@ def main() -> None:
             f"| {key[0]} {key[1]} | {messages[key] / days / 24:.0f} | {measured.busy_share(key):.1%}"
             f" | {measured.alarms[key]} | {measured.largest[key]:.1f} | {delay} |"
         )
-    lines += [*stresses(parameters), *scenarios(parameters, options.moments)]
+    lines += [*stresses(parameters), *spring_2026(parameters), *scenarios(parameters, options.moments)]
     Console(soft_wrap=True, highlight=False).print("\n".join(lines), markup=False)
+
+
+def spring_2026(parameters: WindowParameters) -> Sequence[str]:
+    """Return a line for each length of the past: Binance is up and brings nothing while Bybit and OKX go on."""
+    lines = ["", "| minutes of past | delay, median | longest |", "|---|---|---|"]
+    days = [calm(seed, 24) for seed in range(1, STRESS_SEEDS + 1)]
+    for minutes in SPRING_MINUTES:
+        past = minutes * SLOTS_PER_HOUR // 60
+        waits = []
+        for day in days:
+            for begin in range(0, 20 * SLOTS_PER_HOUR, 4 * SLOTS_PER_HOUR):
+                three = {key: by_slot for key, by_slot in day.items() if key[0] in ("binance", "bybit", "okx")}
+                watching = Watch(three, parameters)
+                for slot in range(begin, begin + past):
+                    watching.slot(slot)
+                waits += [wait_s for _, wait_s in _muted(watching, "binance", begin + past, begin + past + past)]
+        lines.append(f"| {minutes} | {statistics.median(waits):.0f} s | {max(waits)} s |")
+    return lines
 
 
 def scenarios(parameters: WindowParameters, moments: int) -> Sequence[str]:
