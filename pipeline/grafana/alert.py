@@ -19,7 +19,8 @@ class AlertRule:
     rule fires when the number is above `above` for `holds_s`, and rests once it is at or under `recovers_at`.
     `looks_back_s` is the time range of the query; it is wider than the delay of the pipeline. `no_data` and `on_error`
     are chosen on purpose, `why` says why. `facts` are further numbers for the message, by a capital letter: queries
-    with the same labels, read as `$values.LETTER.Value`.
+    with the same labels, read as `$values.LETTER.Value`. The message links to its panel: with what `chooses` adds to
+    the address, a template, and around the time in ms that the fact `began` holds, without one up to now.
     """
 
     uid: str
@@ -41,6 +42,8 @@ class AlertRule:
     on_error: OnError = "Error"
     labels: tuple[tuple[str, str], ...] = field(default=())
     facts: tuple[tuple[str, str], ...] = ()
+    chooses: str = ""
+    began: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

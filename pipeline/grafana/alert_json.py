@@ -13,6 +13,8 @@ Json = dict[str, Any]
 
 _EXPRESSION: Final = {"type": "__expr__", "uid": "__expr__"}
 _ORGANISATION: Final = 1
+# Two hours before the begin of what is told, and two after.
+_WINDOW_MS: Final = 14_400_000
 
 
 def file_groups(groups: Sequence[AlertGroup], folder: str, source: str) -> Json:
@@ -48,7 +50,7 @@ def _file_rule(rule: AlertRule, source: str) -> Json:
         "panelId": rule.panel,
         "keepFiringFor": f"{rule.keeps_firing_s}s",
         # In annotations `$labels` stays as it is; Grafana reads only `${NAME}` there as an environment variable.
-        "annotations": _annotations(rule),
+        "annotations": annotations_of(rule),
     }
 
 
@@ -58,7 +60,7 @@ def _api_rule(rule: AlertRule, group: str, folder_uid: str, source: str) -> Json
         "folderUID": folder_uid,
         "ruleGroup": group,
         "keep_firing_for": f"{rule.keeps_firing_s}s",
-        "annotations": _annotations(rule) | {"__dashboardUid__": rule.dashboard, "__panelId__": str(rule.panel)},
+        "annotations": annotations_of(rule) | {"__dashboardUid__": rule.dashboard, "__panelId__": str(rule.panel)},
     }
 
 
@@ -76,13 +78,19 @@ def _common(rule: AlertRule, source: str) -> Json:
     }
 
 
-def _annotations(rule: AlertRule) -> dict[str, str]:
-    span = f"from=now-{max(3_600, rule.looks_back_s)}s&to=now"
+def annotations_of(rule: AlertRule) -> dict[str, str]:
+    """Return what a message says, as templates of Grafana's, with the address of its panel."""
+    # From when it is clicked on, `now` is another time; a time with a window is not.
+    span = (
+        f"from=now-{max(3_600, rule.looks_back_s)}s&to=now"
+        if rule.began is None
+        else f'time={{{{ printf "%.0f" $values.{rule.began}.Value }}}}&time.window={_WINDOW_MS}'
+    )
     return {
         "summary": rule.summary,
         "description": rule.description,
         "question": rule.question,
-        "panel": f"/d/{rule.dashboard}?viewPanel={rule.panel}&{span}",
+        "panel": f"/d/{rule.dashboard}?viewPanel={rule.panel}&{span}{rule.chooses}",
     }
 
 

@@ -22,6 +22,10 @@ _WHY: Final = (
 )
 _WHOSE: Final = "if(scope = 'market', 'market', asset) AS of"
 _COVERAGE: Final = "min(coverage)"
+_BEGAN: Final = "toUnixTimestamp64Milli(max({}))"
+_OF_ASSET: Final = "&var-asset={{ $labels.asset }}"
+_OF_EXCHANGE: Final = "{{ if $labels.exchange }}&var-exchange={{ $labels.exchange }}{{ end }}"
+_OF_WHOSE: Final = '{{ if ne $labels.of "market" }}&var-asset={{ $labels.of }}{{ end }}'
 _SAYS_COVERAGE: Final = "coverage {{ humanizePercentage $values.K.Value }}"
 
 
@@ -87,7 +91,13 @@ def _escalation(level: int) -> AlertRule:
         why=_WHY,
         looks_back_s=12 * _HOUR_S,
         labels=(("level", name),),
-        facts=(("T", rows.of("argMax(threshold, level)")), ("K", rows.of(_COVERAGE))),
+        facts=(
+            ("T", rows.of("argMax(threshold, level)")),
+            ("K", rows.of(_COVERAGE)),
+            ("W", rows.of(_BEGAN.format("started"))),
+        ),
+        chooses=_OF_WHOSE,
+        began="W",
     )
 
 
@@ -115,7 +125,10 @@ ANOMALIES: Final = AlertGroup(
                 ("T", _SURGE.of("max(threshold)")),
                 ("M", _SURGE.of("max(ifNull(baseline_mean, 0.))")),
                 ("K", _SURGE.of(_COVERAGE)),
+                ("W", _SURGE.of(_BEGAN.format("started"))),
             ),
+            chooses=_OF_ASSET,
+            began="W",
         ),
         *(_escalation(level) for level in range(len(_LEVELS))),
         AlertRule(
@@ -136,7 +149,10 @@ ANOMALIES: Final = AlertGroup(
                 ("N", _CASCADE.of("max(long_count + short_count)")),
                 ("E", _CASCADE.of("max(length(exchanges))")),
                 ("K", _CASCADE.of(_COVERAGE)),
+                ("W", _CASCADE.of(_BEGAN.format("begin"))),
             ),
+            chooses=_OF_ASSET,
+            began="W",
         ),
         AlertRule(
             uid="liquidations-cascade-subsided",
@@ -155,7 +171,10 @@ ANOMALIES: Final = AlertGroup(
             facts=(
                 ("S", _SUBSIDED.of("max(dateDiff('second', begin, assumeNotNull(`end`)))")),
                 ("K", _SUBSIDED.of(_COVERAGE)),
+                ("W", _SUBSIDED.of(_BEGAN.format("begin"))),
             ),
+            chooses=_OF_ASSET,
+            began="W",
         ),
         AlertRule(
             uid="liquidations-ratio",
@@ -171,7 +190,13 @@ ANOMALIES: Final = AlertGroup(
             panel=7,
             why=_WHY,
             looks_back_s=2 * _HOUR_S,
-            facts=(("T", _RATIO.of("max(threshold)")), ("K", _RATIO.of(_COVERAGE))),
+            facts=(
+                ("T", _RATIO.of("max(threshold)")),
+                ("K", _RATIO.of(_COVERAGE)),
+                ("W", _RATIO.of(_BEGAN.format("started"))),
+            ),
+            chooses=_OF_ASSET + _OF_EXCHANGE,
+            began="W",
         ),
     ),
 )

@@ -11,6 +11,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from unit.grafana import market
 
+from pipeline.grafana.alert_json import annotations_of
 from pipeline.grafana.alert_rules import GROUPS
 from pipeline.grafana.boards import BOARDS
 from pipeline.grafana.macros import TimeRange, expand, expand_macros
@@ -391,9 +392,36 @@ def test_the_numbers_of_a_message_have_the_labels_of_its_alert(client):
             rows = client.query(expand_macros(sql.strip(), of)).result_rows
             assert {row[:-1] for row in rows} == alerts, (rule.uid, letter)
             told += len(rows)
-        said = set(re.findall(r"\$values\.(\w+)\.Value", rule.summary + rule.description))
+        link = annotations_of(rule)["panel"]
+        said = set(re.findall(r"\$values\.(\w+)\.Value", rule.summary + rule.description + link))
         assert said <= {"B", *(letter for letter, _ in rule.facts)}
     assert told > 0
+
+
+@pytest.mark.parametrize(
+    ("uid", "until", "address"),
+    [
+        ("liquidations-rolling-1", market.END, ("liquidations-symbol", "8", "BTC", market.CRASH + market.MINUTE)),
+        (
+            "liquidations-cascade-opened",
+            market.END,
+            ("liquidations-anomalies", "6", "ETH", market.END - 2 * market.MINUTE),
+        ),
+        ("liquidations-ratio", market.END, ("liquidations-symbol", "7", "BTC", market.CRASH)),
+    ],
+)
+def test_a_message_leads_to_its_panel_asset_and_time(client, uid, until, address):
+    """As Grafana's templates would make it: the fact of the begin, and the label of the asset, in the link."""
+    rule = RULES[uid]
+    of = TimeRange(until - rule.looks_back_s * 1_000, until)
+    facts = dict(rule.facts)
+    (row,) = client.query(expand_macros(facts[rule.began].strip(), of)).named_results()
+    link = annotations_of(rule)["panel"].replace('{{ printf "%.0f" $values.W.Value }}', f"{row['number']:.0f}")
+    label = row.get("asset", row.get("of"))
+    board, panel, asset, began = address
+    assert link.startswith(f"/d/{board}?viewPanel={panel}&time={began}&time.window=14400000")
+    assert label == asset
+    assert re.search(r"&var-asset=\{\{ \$labels\.(asset|of) \}\}", link)
 
 
 def test_an_anomaly_is_explained_and_leads_to_its_events(client):
@@ -436,3 +464,12 @@ def test_room_is_told_by_table_for_each_million_liquidations(client):
     assert rows["all tables"]["size"] == sum(row["size"] for what, row in rows.items() if what != "all tables")
     year_before = TimeRange(RANGE.from_ms - 400 * 86_400_000, RANGE.to_ms - 400 * 86_400_000)
     assert answers(client, QUERIES["liquidations-pipeline 14A"][1].sql, USUAL, year_before).result_rows == []
+
+
+def test_the_mean_size_is_that_of_the_events(client):
+    rows = named(client, "market", 11, interval="3600", asset=["BTC"])
+    expected = client.query(
+        "SELECT avgIf(notional_usd, position = 'long'), avgIf(notional_usd, position = 'short') FROM events"
+        " WHERE asset = 'BTC' GROUP BY toStartOfHour(event_time) ORDER BY toStartOfHour(event_time)"
+    ).result_rows
+    assert [(row["longs"], row["shorts"]) for row in rows] == [pytest.approx(pair, rel=0.02) for pair in expected]

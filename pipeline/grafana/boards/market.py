@@ -42,6 +42,15 @@ GROUP BY time, venue
 ORDER BY time, venue
 """
 
+_MEAN_SIZE = f"""
+SELECT {bucket("start")} AS time, if(sum(long_count) = 0, NULL, sum(long_usd) / sum(long_count)) AS longs,
+    if(sum(short_count) = 0, NULL, sum(short_usd) / sum(short_count)) AS shorts
+FROM bars_1m
+WHERE $__timeFilter_ms(start) AND {CONTRACTS}
+GROUP BY time
+ORDER BY time
+"""
+
 # An asset's buckets are kept together until the largest are known, so that bars are read once. Then come empty ones.
 _ASSETS_BY_HOUR = f"""
 SELECT cell.1 AS time, coin, sum(cell.2) AS Value
@@ -210,6 +219,18 @@ MARKET: Final = Dashboard(
                     (Query(_LARGEST_EVENTS, "table"),),
                     width=12,
                     height=12,
+                ),
+                Panel(
+                    11,
+                    "Mean size of a liquidation",
+                    "Are few large positions hit, or many small ones? Of all sizes. A feed that shows only the largest "
+                    "or the latest of a second makes the mean too large or uncertain: compare exchanges one by one.",
+                    Chart("points", (Series("longs", "long"), Series("shorts", "short")), logarithmic=True),
+                    (Query(_MEAN_SIZE),),
+                    unit="currencyUSD",
+                    width=24,
+                    height=7,
+                    empty="nothing was liquidated",
                 ),
             ),
         ),

@@ -39,18 +39,31 @@ def marks_of(mark: Mark, answer: Answer, of: TimeRange) -> list[Band]:
 
 
 def layer(marks: Sequence[Band], of: TimeRange, width: int) -> Json:
-    """Return bands behind a picture; a line and a triangle at the begin of each let short ones be seen."""
-    values = [{"t": mark.from_ms, "e": mark.to_ms, "c": mark.colour} for mark in marks]
+    """Return bands behind a picture, and a triangle at the begin of each mark, by which short ones are seen.
+
+    Those that overlap are one band with a line at its begin: many of them would cover what they mark.
+    """
     colour = {"field": "c", "type": "nominal", "scale": None}
     at = time_axis(of, width)
     band = {"mark": {"type": "rect", "aria": False, "opacity": 0.16}, "encoding": {"x": at, "x2": {"field": "e"}}}
     line = {"mark": {"type": "rule", "aria": False, "opacity": 0.4}, "encoding": {"x": at}}
     head = {
+        "data": {"values": [{"t": mark.from_ms, "c": mark.colour} for mark in marks]},
         "mark": {"type": "point", "shape": "triangle-down", "filled": True, "size": 44, "opacity": 1, "aria": False},
         "encoding": {"x": at, "y": {"value": 4}},
     }
     layers: list[Json] = [band, line, head]
     return {
-        "data": {"values": values},
+        "data": {"values": _united(marks)},
         "layer": [one | {"encoding": one["encoding"] | {"color": colour}} for one in layers],
     }
+
+
+def _united(marks: Sequence[Band]) -> list[Json]:
+    found: list[Json] = []
+    for mark in sorted(marks, key=lambda one: (one.colour, one.from_ms)):
+        if found and found[-1]["c"] == mark.colour and mark.from_ms <= found[-1]["e"]:
+            found[-1]["e"] = max(found[-1]["e"], mark.to_ms)
+        else:
+            found.append({"t": mark.from_ms, "e": mark.to_ms, "c": mark.colour})
+    return found

@@ -122,8 +122,11 @@ def test_rules_point_at_panels_that_are_there():
     for rule in rules():
         board = DASHBOARDS[rule["dashboardUid"]]
         assert rule["panelId"] in {panel["id"] for panel in data_panels(board)}
-        address = f"/d/{rule['dashboardUid']}?viewPanel={rule['panelId']}&from=now-"
-        assert rule["annotations"]["panel"].startswith(address)
+        address, _, span = rule["annotations"]["panel"].partition("&")
+        assert address == f"/d/{rule['dashboardUid']}?viewPanel={rule['panelId']}"
+        assert span.startswith(("from=now-", "time={{ printf"))
+        chosen = set(re.findall(r"&var-(\w+)=", span))
+        assert chosen <= {variable["name"] for variable in board["templating"]["list"]}
 
 
 def test_rules_use_nothing_that_only_a_browser_expands():
