@@ -134,17 +134,19 @@ def silent_channel(watched: Watched) -> Json:
 
 
 def ratio(watched: Watched) -> Json:
-    """Return the true ratios of the contract with the highest one that was found, around it."""
-    rule = Rules().ratio
-    highest = max(watched.of_kind("ratio"), key=lambda one: (one.last.value, one.begin))
-    exchange, symbol, length = highest.last.exchange, highest.last.symbol, highest.last.interval_ms
-    begin, end = highest.begin - 18 * length, highest.begin + 30 * length
+    """Return the true ratios of the contract with most that are above the threshold, around the highest one found."""
+    rule, found = Rules().ratio, watched.of_kind("ratio")
+    length = found[0].last.interval_ms
     true = ratios(watched.ledger, watched.traded, length, rule.threshold, rule.floor_usd)
+    above = Counter((exchange, symbol) for exchange, symbol, _, _ in true)
+    highest = max(found, key=lambda one: (above[one.last.exchange, one.last.symbol], one.last.value, one.begin))
+    exchange, symbol = highest.last.exchange, highest.last.symbol
+    begin, end = highest.begin - 18 * length, highest.begin + 30 * length
     starts = sorted(start for *contract, start, _ in true if contract == [exchange, symbol])
     spans = [Span(_TRUE, start, start + length) for start in starts]
     spans += [
         Span(_FOUND, one.begin, one.begin + length)
-        for one in watched.of_kind("ratio")
+        for one in found
         if (one.last.exchange, one.last.symbol) == (exchange, symbol)
     ]
     upper = {"height": _HEIGHT, "layer": [_shares(watched, exchange, symbol, (begin, end), length)]}
@@ -156,7 +158,10 @@ def ratio(watched: Watched) -> Json:
         }
         for bound in (rule.threshold, -rule.threshold)
     ]
-    title = f"{exchange} {symbol}: forced orders as a share of what was traded, by five minutes, and bars above a fifth"
+    title = (
+        f"{exchange} {symbol}: forced orders as a share of what was traded, by five minutes, and bars above"
+        f" {rule.threshold:.0%}"
+    )
     return _whole(title, upper, _rows(spans, begin, end))
 
 
@@ -226,15 +231,20 @@ def _bars(orders: Sequence[TrueOrder], begin: int, end: int, step_ms: int) -> Js
 
 
 def _shares(watched: Watched, exchange: str, symbol: str, span: tuple[int, int], length: int) -> Json:
-    """Return what was truly forced of what was traded, longs above and shorts below the line."""
+    """Return what was truly forced of what was traded, longs above and shorts below the line.
+
+    Where a minute has no candle nobody knows what was traded.
+    """
     forced: Counter[tuple[int, str]] = Counter()
     volume: Counter[int] = Counter()
+    minutes: Counter[int] = Counter()
     for one in watched.ledger.orders:
         if (one.exchange, one.symbol) == (exchange, symbol):
             forced[one.time_ms - one.time_ms % length, one.position] += one.micros
     for (of_exchange, of_symbol, minute), micros in watched.traded.items():
         if (of_exchange, of_symbol) == (exchange, symbol):
             volume[minute - minute % length] += micros
+            minutes[minute - minute % length] += 1
     rows = [
         {
             "time": time,
@@ -243,7 +253,7 @@ def _shares(watched: Watched, exchange: str, symbol: str, span: tuple[int, int],
             "position": position,
         }
         for (time, position), micros in sorted(forced.items())
-        if span[0] <= time < span[1] and volume[time]
+        if span[0] <= time < span[1] and minutes[time] * MINUTE_MS == length
     ]
     return {
         "data": {"values": rows},
