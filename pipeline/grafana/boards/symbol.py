@@ -54,8 +54,8 @@ FROM (
             WHERE ${{anomalies:singlequote}} = 'on' GROUP BY slot) AS sums
             ON slots.slot = sums.slot
         LEFT JOIN ({LISTENED}) AS heard ON slots.slot = heard.slot
-        WHERE ${{anomalies:singlequote}} = 'on' AND ifNull(heard.alive, 0.) >= {CHANNELS} * {STEP_S} * 1000.
-            AND {CHANNELS} > 0
+        WHERE ${{anomalies:singlequote}} = 'on' AND heard.channels > 0
+            AND heard.alive >= heard.channels * {STEP_S} * 1000.
     )
     WINDOW before AS (ORDER BY slot ROWS BETWEEN {_PERIOD} PRECEDING AND 1 PRECEDING)
 )
