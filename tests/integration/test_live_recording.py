@@ -66,7 +66,7 @@ def test_a_replay_of_a_live_recording_has_the_rows_that_were_made_live(broker, t
         assert compared.returncode == 0, compared.stdout[-6000:]
         as_json = liquidations(environment, "compare", "--json", "--data", data, "liquidations", "replayed")
         equal = {table["table"]: table["equal"] for table in json.loads(as_json.stdout)["tables"]}
-        for table in ("events", "bars", "coverage", "heartbeats", "subscriptions", "dead_letters", "sightings"):
+        for table in ("events", "bars", "coverage", "heartbeats", "subscriptions", "dead_letters", "seen_events"):
             assert equal[table] > 0, equal
 
 
