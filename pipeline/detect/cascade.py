@@ -15,23 +15,21 @@ number of its events.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
-from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, merge_largest, note_largest
+from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, note_largest
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile, whole_days
-from pipeline.records import COMPLETENESS_ORDER, Completeness, Position
+from pipeline.detect.waiting import ENDLESS
+from pipeline.records import COMPLETENESS_ORDER, Closed, Completeness, Position
 from pipeline.windows.fold import LiquidationRow
 
 SECOND_MS: Final = 1_000
 POSITIONS: Final[tuple[Position, Position]] = ("long", "short")
 _RANKS: Final[Mapping[str, int]] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
-_TIME: Final[Callable[[LiquidationRow], Any]] = itemgetter(8)
 # Which of two prices is nearer to where the forced flow drives the price, and which is further from it.
 _NEARER_AND_FURTHER: Final[Mapping[Position, tuple[Callable[..., float], Callable[..., float]]]] = {
     "long": (min, max),
@@ -40,6 +38,8 @@ _NEARER_AND_FURTHER: Final[Mapping[Position, tuple[Callable[..., float], Callabl
 # Ended cascades that late events can still correct; more in ten minutes are not told apart by anybody.
 _MOST_ENDED: Final = 8
 _KEPT_MS: Final = 600_000
+# An open cascade is said again at once when it has grown by this factor since it was said last.
+GROWTH: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,41 +96,37 @@ class Second:
     first_on: dict[str, int] = field(default_factory=dict)
     largest: list[Contributor] = field(default_factory=list)
 
-    def merge(self, other: Second) -> None:
-        """Take in more liquidations of this second and position."""
+    def add(self, row: LiquidationRow) -> None:
+        """Take in one more liquidation of this second and position."""
+        event_id, exchange, _, _, _, _, price, micros, time, _, _, kind, _ = row
         nearer, further = _NEARER_AND_FURTHER[self.position]
-        if other.first == self.first:
-            self.price_first = further(self.price_first, other.price_first)
-        elif other.first < self.first:
-            self.first, self.price_first = other.first, other.price_first
-        self.last = max(self.last, other.last)
-        self.price_extreme = nearer(self.price_extreme, other.price_extreme)
-        self.completeness = max(self.completeness, other.completeness)
-        self.micros += other.micros
-        self.count += other.count
-        self.partial_count += other.partial_count
-        _note_first(self.first_on, other.first_on)
-        self.largest = merge_largest(self.largest, other.largest)
+        if time < self.first:
+            self.first, self.price_first = time, price
+        elif time == self.first:
+            # Of two at the same time the price furthest from where the flow drives it is the first.
+            self.price_first = further(self.price_first, price)
+        self.last = max(self.last, time)
+        self.price_extreme = nearer(self.price_extreme, price)
+        rank = _RANKS[kind]
+        self.completeness = max(self.completeness, rank)
+        self.micros += micros
+        self.count += 1
+        self.partial_count += rank > 0
+        known = self.first_on.get(exchange)
+        if known is None or time < known:
+            self.first_on[exchange] = time
+        largest = self.largest
+        if len(largest) < MOST_CONTRIBUTORS or -micros <= largest[-1][0]:
+            note_largest(largest, (-micros, event_id))
 
 
-def second_of(position: Position, rows: Sequence[LiquidationRow]) -> Second:
-    """Return the sums of liquidations of one position and second, which come by time."""
-    nearer, further = _NEARER_AND_FURTHER[position]
-    first = rows[0][8]
-    ranks = [_RANKS[row[11]] for row in rows]
+def second_of(row: LiquidationRow) -> Second:
+    """Return the second of one liquidation."""
+    event_id, exchange, _, _, _, position, price, micros, time, _, _, kind, _ = row
+    rank = _RANKS[kind]
+    side: Position = "long" if position == "long" else "short"
     return Second(
-        position=position,
-        first=first,
-        last=rows[-1][8],
-        # Of two at the same time the price furthest from where the flow drives it is the first.
-        price_first=rows[0][6] if len(rows) == 1 else further([row[6] for row in rows if row[8] == first]),
-        price_extreme=nearer([row[6] for row in rows]),
-        completeness=max(ranks),
-        micros=sum([row[7] for row in rows]),
-        count=len(rows),
-        partial_count=len(rows) - ranks.count(0),
-        first_on={row[1]: row[8] for row in reversed(rows)},
-        largest=sorted([(-row[7], row[0]) for row in rows])[:MOST_CONTRIBUTORS],
+        side, time, time, price, price, rank, micros, 1, int(rank > 0), {exchange: time}, [(-micros, event_id)]
     )
 
 
@@ -138,9 +134,9 @@ def second_of(position: Position, rows: Sequence[LiquidationRow]) -> Second:
 class Run:
     """A run so far.
 
-    `seconds` are the run's USD by second within the last gap's length, from which `rate_micros` (their sum) and
-    `peak_rate_micros` are kept; `peak_second` is the second with the most USD. `waves` counts the times the rate rose
-    again after it had fallen under half of the last height. `largest` are the largest events.
+    `seconds` are the run's USD by second, in order, within the last gap's length, from which `rate_micros` (their sum)
+    and `peak_rate_micros` are kept; `peak_second` is the second with the most USD. `waves` counts the times the rate
+    rose again after it had fallen under half of the last height. `largest` are the largest events.
     `threshold_micros` is the bound that it passed when it opened and `moved_sd` how far the price had moved then, None
     where that was unknown. `opened` is when it became a cascade, `ended` when it had subsided (ms).
     `revision` is the one in which it was last said, and `is_unsaid` tells that it has changed since.
@@ -212,7 +208,7 @@ class AssetRuns:
     `waiting` are the seconds that are not taken yet, `settled` the time (ms) up to which they are. `runs` are under
     way, `ended` those cascades that late events can still correct. `usual` is the bound by history (micro-dollars) and
     the day (ms) for which it was found, None when it is to be found anew. `changed_days` (ms) are those of `sizes` that
-    are to be stored.
+    are to be stored. `room_micros` and `room_events` are what may come before anything must be settled.
     """
 
     waiting: Waiting = field(default_factory=dict)
@@ -222,26 +218,18 @@ class AssetRuns:
     sizes: RunSizes = field(default_factory=RunSizes)
     usual: tuple[int, int] | None = None
     changed_days: set[int] = field(default_factory=set)
+    room_micros: int = 0
+    room_events: int = 0
 
-    def take(self, events: Sequence[LiquidationRow]) -> None:
-        """Take in distinct liquidations, which come by time."""
-        longs = [row for row in events if row[5] == "long"]
-        shorts = [row for row in events if row[5] != "long"] if len(longs) < len(events) else []
-        self._take("long", longs)
-        self._take("short", shorts)
-
-    def _take(self, position: Position, rows: Sequence[LiquidationRow]) -> None:
-        begin = 0
-        while begin < len(rows):
-            start = rows[begin][8] - rows[begin][8] % SECOND_MS
-            end = bisect_left(rows, start + SECOND_MS, lo=begin + 1, key=_TIME)
-            second = second_of(position, rows[begin:end])
-            known = self.waiting.get((start, position))
-            if known is None:
-                self.waiting[start, position] = second
-            else:
-                known.merge(second)
-            begin = end
+    def take(self, row: LiquidationRow) -> None:
+        """Take in a liquidation, each once, in any order."""
+        time = row[8]
+        key = time - time % SECOND_MS, POSITIONS[row[5] != "long"]
+        known = self.waiting.get(key)
+        if known is None:
+            self.waiting[key] = second_of(row)
+        else:
+            known.add(row)
 
     @property
     def is_idle(self) -> bool:
@@ -262,23 +250,97 @@ def settle(
         return []
     changed: list[Run] = []
     for start in sorted({start for start, _ in runs.waiting if start < until}):
-        if start > runs.settled:
+        if start > runs.settled and runs.runs:
             changed += _end(runs, start, parameters)
-        both = [runs.waiting.pop((start, position), None) for position in POSITIONS]
-        seconds = sorted((second for second in both if second is not None), key=lambda second: second.first)
-        grown = [run for second in seconds if (run := _place(runs, second, start, parameters, changed)) is not None]
-        _oppose(runs, seconds)
-        for run in grown:
-            if not run.is_cascade:
-                _judge(runs, run, parameters, moved, judged)
-            if run.is_cascade:
-                changed.append(run)
-    changed += _end(runs, until, parameters)
+        changed += _take_second(runs, start, parameters, moved, judged)
+    if runs.runs:
+        changed += _end(runs, until, parameters)
     runs.settled = until
     if runs.ended:
         kept = [run for run in runs.ended if run.ended is not None and run.ended > until - _KEPT_MS]
         runs.ended = kept[-_MOST_ENDED:]
-    return list({id(run): run for run in changed}.values())
+    return list({id(run): run for run in changed}.values()) if changed else changed
+
+
+def _take_second(runs: AssetRuns, start: int, parameters: CascadeParameters, moved: Moved, judged: Judged) -> list[Run]:
+    """Add what waits of the second from `start` (ms) to the runs; return the cascades that opened, grew or ended."""
+    changed: list[Run] = []
+    longs, shorts = runs.waiting.pop((start, "long"), None), runs.waiting.pop((start, "short"), None)
+    if longs is None or shorts is None:
+        seconds = [second for second in (longs, shorts) if second is not None]
+    else:
+        seconds = [shorts, longs] if shorts.first < longs.first else [longs, shorts]
+    grown = [_place(runs, second, start, parameters, changed) for second in seconds]
+    if len(runs.runs) > 1:
+        _oppose(runs, seconds)
+    for run in grown:
+        if run is None:
+            continue
+        if run.opened is None:
+            _judge(runs, run, parameters, moved, judged)
+        if run.opened is not None:
+            changed.append(run)
+    return changed
+
+
+def room(
+    runs: AssetRuns, time: int, said_micros: Mapping[Closed, int], parameters: CascadeParameters
+) -> tuple[int, int, int]:
+    """Return how many more micro-dollars, and events, can come before a cascade opens, or has grown by `GROWTH`.
+
+    They come on the day of `time` (ms). The third is the time (ms) up to which this holds: then what comes can be a run
+    of its own. `said_micros` is what was last said of the open cascades. What waits to be settled is taken for what
+    comes.
+    """
+    least_micros = least_events = least_time = ENDLESS
+    coming: dict[Position, list[int]] = {"long": [0, 0, ENDLESS, 0], "short": [0, 0, ENDLESS, 0]}
+    for (_, position), second in runs.waiting.items():
+        sums = coming[position]
+        sums[0] += second.micros
+        sums[1] += second.count
+        sums[2] = min(sums[2], second.first)
+        sums[3] = max(sums[3], second.last)
+    usual = max(parameters.floor_micros, _usual_micros(runs, time, parameters))
+    share = parameters.least_one_sidedness
+    for position, (micros, more_events, first, last) in coming.items():
+        run, events = runs.runs.get(position), more_events
+        if run is None:
+            wanted = usual
+        elif run.opened is not None:
+            least_micros = min(least_micros, round(said_micros.get(position, 0) * GROWTH) - 1 - run.micros - micros)
+            continue
+        else:
+            events += run.count
+            short = (share * (run.micros + run.opposite_micros) - run.micros) / (1.0 - share) if share < 1 else 0.0
+            # One less, because the quotient is rounded.
+            wanted = max(usual - run.micros, int(short) - 1)
+            gap = _gap_ms(run, parameters)
+            if wanted > usual and run.last + gap < first < ENDLESS:
+                wanted = usual
+            elif wanted > usual:
+                least_time = min(least_time, max(run.last, last) + gap)
+        if wanted > micros:
+            least_micros = min(least_micros, wanted - micros)
+        else:
+            least_events = min(least_events, parameters.least_events - 1 - events)
+    return least_micros, least_events, least_time
+
+
+def end_due(runs: AssetRuns, growth_micros: int, parameters: CascadeParameters) -> int | None:
+    """Return up to when (ms) no open cascade ends if no more than `growth_micros` come; None if none is open.
+
+    What comes raises the peak by as much as it raises the rate, for a gap's length. So within that it can bring the
+    rate under its share of the peak only if it is itself less than that share, and later is not looked at.
+    """
+    times = []
+    for run in runs.runs.values():
+        if run.is_cascade:
+            share = parameters.end_rate
+            growth = growth_micros if share >= 1 else min(growth_micros, run.peak_rate_micros * share / (1.0 - share))
+            later = runs.settled + _gap_ms(run, parameters)
+            faded = _faded_at(run, later, run.peak_rate_micros + growth, parameters)
+            times.append(min(run.last + _patience_ms(run, parameters), later if faded is None else faded))
+    return min(times, default=None)
 
 
 def _place(
@@ -286,14 +348,15 @@ def _place(
 ) -> Run | None:
     """Add `second`, which began at `start`, to the run it belongs to, and return that; None if it is one of its own."""
     run = runs.runs.get(second.position)
-    if run is not None and second.first > run.last + _patience_ms(run, parameters):
-        changed += _finish(runs, run, run.last + _patience_ms(run, parameters), parameters)
+    if run is not None and second.first > (over := run.last + _patience_ms(run, parameters)):
+        changed += _finish(runs, run, over, parameters)
         run = None
     # A late second may belong to what is over, or lie before the run under way.
-    past = _past(runs, second, parameters) if runs.ended else None
-    if past is not None and (run is None or second.last < run.begin):
-        _sum(past, second)
-        return past
+    if runs.ended and (run is None or second.last < run.begin):
+        past = _past(runs, second, parameters)
+        if past is not None:
+            _sum(past, second)
+            return past
     if run is None:
         run = runs.runs[second.position] = Run(
             second.position, second.first, second.first, second.price_first, second.price_first
@@ -325,18 +388,25 @@ def _past(runs: AssetRuns, second: Second, parameters: CascadeParameters) -> Run
 
 def _add(run: Run, second: Second, start: int, parameters: CascadeParameters) -> None:
     _sum(run, second)
-    if not run.is_cascade and second.first < run.begin:
+    if second.first < run.begin and run.opened is None:
         run.begin, run.price_first = second.first, second.price_first
     run.last = max(run.last, second.last)
-    newest = max(run.seconds, default=start)
+    seconds, micros = run.seconds, second.micros
+    newest = next(reversed(seconds), start)
     gap = _gap_ms(run, parameters)
     if start > newest - gap:
-        run.seconds[start] = run.seconds.get(start, 0) + second.micros
-        run.rate_micros += second.micros
-        _forget_seconds(run, max(start, newest) - gap)
+        held = seconds.get(start, 0) + micros
+        seconds[start] = held
+        if start < newest:
+            run.seconds = seconds = dict(sorted(seconds.items()))
+        run.rate_micros += micros
+        before = max(start, newest) - gap
+        while (oldest := next(iter(seconds))) <= before:
+            run.rate_micros -= seconds.pop(oldest)
         run.peak_rate_micros = max(run.peak_rate_micros, run.rate_micros)
         _note_wave(run)
-    held = run.seconds.get(start, second.micros)
+    else:
+        held = micros
     if held > run.peak_second_micros:
         run.peak_second, run.peak_second_micros = start, held
 
@@ -351,8 +421,12 @@ def _sum(run: Run, second: Second) -> None:
     if second.first == run.begin:
         run.price_first = further(run.price_first, second.price_first)
     _note_first(run.first_on, second.first_on)
+    largest = run.largest
     for one in second.largest:
-        note_largest(run.largest, one)
+        if len(largest) < MOST_CONTRIBUTORS or one < largest[-1]:
+            note_largest(largest, one)
+        else:
+            break
 
 
 def _note_first(known: dict[str, int], first_on: Mapping[str, int]) -> None:
@@ -363,20 +437,16 @@ def _note_first(known: dict[str, int], first_on: Mapping[str, int]) -> None:
 
 def _note_wave(run: Run) -> None:
     """Count a wave when the rate has doubled from a low that was under half of the wave before."""
+    rate, low = run.rate_micros, run.wave_low_micros
     if not run.waves:
         run.waves = 1
-    if run.rate_micros >= run.wave_height_micros:
-        run.wave_height_micros = run.wave_low_micros = run.rate_micros
-    elif run.rate_micros < run.wave_low_micros:
-        run.wave_low_micros = run.rate_micros
-    elif 2 * run.wave_low_micros < run.wave_height_micros and run.rate_micros > 2 * run.wave_low_micros:
+    if rate >= run.wave_height_micros:
+        run.wave_height_micros = run.wave_low_micros = rate
+    elif rate < low:
+        run.wave_low_micros = rate
+    elif rate > 2 * low and 2 * low < run.wave_height_micros:
         run.waves += 1
-        run.wave_height_micros = run.wave_low_micros = run.rate_micros
-
-
-def _forget_seconds(run: Run, before: int) -> None:
-    for second in [known for known in run.seconds if known <= before]:
-        run.rate_micros -= run.seconds.pop(second)
+        run.wave_height_micros = run.wave_low_micros = rate
 
 
 def _judge(runs: AssetRuns, run: Run, parameters: CascadeParameters, moved: Moved, judged: Judged) -> None:
@@ -411,28 +481,29 @@ def _usual_micros(runs: AssetRuns, time: int, parameters: CascadeParameters) -> 
 def _end(runs: AssetRuns, now: int, parameters: CascadeParameters) -> list[Run]:
     """End what has subsided by `now` (ms), forget runs that became nothing; return the cascades among them."""
     ended: list[Run] = []
-    for run in list(runs.runs.values()):
-        faded = _faded_at(run, now, parameters) if run.is_cascade else None
-        patience = _patience_ms(run, parameters)
-        silent = run.last + patience if now > run.last + patience else None
-        time = min((time for time in (faded, silent) if time is not None), default=None)
-        if time is not None:
+    for run in tuple(runs.runs.values()):
+        if run.opened is None:
+            if now > run.last + _gap_ms(run, parameters):
+                _finish(runs, run, run.last, parameters)
+            continue
+        faded = _faded_at(run, now, run.peak_rate_micros, parameters)
+        silent = run.last + _patience_ms(run, parameters)
+        if faded is not None or silent < now:
+            time = silent if faded is None else min(silent, faded)
             run.ended_by_rate = time == faded
             ended += _finish(runs, run, time, parameters)
     return ended
 
 
-def _faded_at(run: Run, now: int, parameters: CascadeParameters) -> int | None:
+def _faded_at(run: Run, now: int, peak_rate_micros: float, parameters: CascadeParameters) -> int | None:
     """Return when the USD of the last gap's length fell under its share of the peak, up to `now`, or None."""
     gap = _gap_ms(run, parameters)
-    rate = run.rate_micros
-    if not run.seconds or min(run.seconds) + gap > now:
-        return None
-    for second in sorted(run.seconds):
+    rate, least = run.rate_micros, parameters.end_rate * peak_rate_micros
+    for second, micros in run.seconds.items():
         if second + gap > now:
             return None
-        rate -= run.seconds[second]
-        if rate < parameters.end_rate * run.peak_rate_micros:
+        rate -= micros
+        if rate < least:
             return second + gap
     return None
 
@@ -462,5 +533,5 @@ def _gap_ms(run: Run, parameters: CascadeParameters) -> int:
 
 def _patience_ms(run: Run, parameters: CascadeParameters) -> int:
     """Return after how long without an event the run is over."""
-    gap = _gap_ms(run, parameters)
-    return round(gap * parameters.end_gaps) if run.is_cascade else gap
+    gap = parameters.sampled_gap_ms if run.partial_count == run.count else parameters.gap_ms
+    return gap if run.opened is None else round(gap * parameters.end_gaps)

@@ -58,6 +58,13 @@ class _Searched:
     open_covered: list[bool]
     found: Starts
 
+    def let_go(self, newest: int) -> None:
+        """Take note that bars up to the one that starts at `newest` are open no more."""
+        if self.open_bars and min(self.open_bars) <= newest:
+            still = [at for at, bar in enumerate(self.open_bars) if bar > newest]
+            self.open_bars = [self.open_bars[at] for at in still]
+            self.open_covered = [self.open_covered[at] for at in still]
+
 
 class CoverageHistory:
     """Coverage of channels, and of contracts that were listened to for less than their channel."""
@@ -72,20 +79,19 @@ class CoverageHistory:
         # Before this nothing was covered.
         self._first = 1 << 62
         self._tick = 0
-        self._version = 0
-        self._closed = (0, 0)
-        # Rises when minutes were closed: what was found of closed bars before may be another thing now.
+        # Rises when what was said of a closed minute is revised: what was found of closed bars may be otherwise now.
         self.epoch = 0
         self._searched: dict[tuple[Feeds, int], _Searched] = {}
 
     def settled(self, coverage: Iterable[Coverage]) -> None:
         """Take in what the fold says of closed minutes; a channel comes before its contracts."""
-        self._version += 1
         for said in coverage:
             key = (said.exchange, said.channel, said.symbol)
             track = self._tracks.get(key)
             if track is None:
                 track = self._tracks[key] = Track()
+            if said.revision > 1:
+                self.epoch += 1
             self._first = min(self._first, said.start)
             covered = said.alive_ms
             # A revision of a minute from before all that is kept takes away what was said to be covered.
@@ -98,11 +104,7 @@ class CoverageHistory:
 
     def begin_tick(self, state: PartitionState) -> None:
         """Read open minutes from `state` from now on."""
-        closed_before = self._parameters.closed_before(state.watermark)
-        if (self._version, closed_before) != self._closed:
-            self._closed = (self._version, closed_before)
-            self.epoch += 1
-        self._state, self._closed_before = state, closed_before
+        self._state, self._closed_before = state, self._parameters.closed_before(state.watermark)
         self._tick += 1
 
     def covered_ms(self, feed: FeedKey, start: int, interval: int) -> int:
@@ -164,6 +166,7 @@ class CoverageHistory:
                 open_covered = [self.is_covered(feeds, bar, interval, least) for bar in known.open_bars]
                 if open_covered == known.open_covered:
                     known.tick = self._tick
+                    known.let_go(self._closed_before - INTERVALS_MS[interval])
                     return known.found
         length = INTERVALS_MS[interval]
         found: list[int] = []

@@ -11,6 +11,7 @@ from pipeline.detect.coverage_history import CoverageHistory, FeedKey, Feeds
 from pipeline.detect.finding import Findings
 from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.rules import Rules
+from pipeline.detect.waiting import NO_ROOM, Room
 from pipeline.records import Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import WindowParameters
@@ -72,20 +73,35 @@ class Facts:
 class Detector:
     """One rule over one partition of the log. Every method has a default that does nothing.
 
-    The calls of one tick come in this order: `take_candles` for each asset with new candles, `take_events` for each
-    asset with new liquidations, then `judge`. What is called, with which arguments and when, is a function of the log
-    alone, and so must be what the detector does.
+    The calls of one tick come in this order: `take_candles` for each asset with new candles, `take_tick` with all new
+    liquidations, `take_events` for each asset with liquidations that must be seen, `judge`, then `room` for each of
+    these assets. What is called, with which arguments and when, is a function of the log alone, and so must be what the
+    detector does.
 
-    `name` is the first part of the names of its cells: whatever later ticks depend on must be in them.
+    `name` is the first part of the names of its cells: whatever later ticks depend on must be in them. `usual_room` is
+    what `room` returns.
     """
 
     name = ""
+    usual_room = NO_ROOM
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
 
+    def take_tick(self, events: Sequence[LiquidationRow]) -> None:
+        """Take all liquidations that were read since the tick before, in the order of the log."""
+
     def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
-        """Take the liquidations of one asset that were read since the tick before, by event time and id."""
+        """Take the liquidations of one asset that were read since it was last called, by event time and id."""
+
+    def room(self, asset: str, minute: int) -> Room:  # noqa: ARG002 - for those who know better
+        """Return how much more of an asset, in the minute from `minute` (ms), need not be seen: it changes nothing.
+
+        It is asked after `judge`, and holds for events of contracts that have events in that minute already. Of the
+        contracts it needs to name those that had events just now. Whatever waits is given at the latest when minutes
+        are closed, before `judge`. Usually nothing waits.
+        """
+        return self.usual_room
 
     def take_candles(self, asset: str, candles: Sequence[CandleRow]) -> None:
         """Take the closed candles of one asset that were read since the tick before; `facts.candles` has them."""

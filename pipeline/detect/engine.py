@@ -2,14 +2,16 @@
 
 Liquidations are put aside as they are folded. When the watermark comes into another second they are sorted by asset and
 time and given to the detectors, which then judge: a tick. So what is found is a function of the log, whatever the
-batches, and no order between two ticks matters.
+batches, and no order between two ticks matters. Of an asset of which nothing could be found the liquidations wait for a
+later tick, one at which something could be, or at which minutes are closed (`pipeline.detect.waiting`).
 
 State is kept in cells under `rules/`:
 
 | key | value |
 |---|---|
-| `rules/engine` | version, hash of the rules, offset, channels that are switched off |
+| `rules/engine` | version, hash of the rules, offset, epochs of coverage, channels that are switched off |
 | `rules/pending/...` | liquidations since the last tick, in parts |
+| `rules/waiting/ASSET` | liquidations that the detectors need not see yet, and how many more may come |
 | `rules/candles_pending/...` | closed candles since the last tick, in parts |
 | `rules/feeds/ASSET` | on which channels and contracts an asset was seen |
 | `rules/coverage/...` | covered time of bars gone by |
@@ -32,7 +34,7 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.detect.bar_book import BarBook
+from pipeline.detect.bar_book import BarBook, Contract
 from pipeline.detect.candle_history import REFERENCE_MINUTES, CandleHistory
 from pipeline.detect.coverage_history import CoverageHistory
 from pipeline.detect.detector import AssetFeeds, Detector, Facts
@@ -42,6 +44,7 @@ from pipeline.detect.finding import Findings
 from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.pending import PendingCells
 from pipeline.detect.rules import Rules
+from pipeline.detect.waiting import ENDLESS, WaitingEvents, least_room
 from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
@@ -52,7 +55,7 @@ PREFIX: Final = "rules/"
 _HEAD: Final = b"rules/engine"
 _FACTS: Final = tuple(
     f"rules/{kind}/".encode()
-    for kind in ("pending", "candles_pending", "feeds", "coverage", "candles", "bars", "largest")
+    for kind in ("pending", "waiting", "candles_pending", "feeds", "coverage", "candles", "bars", "largest")
 )
 _VERSION: Final = 3
 _HOUR_MS: Final = 3_600_000
@@ -92,6 +95,10 @@ class Engine:
             lambda row: [row[0].hex(), *row[1:]], lambda row: (bytes.fromhex(row[0]), *row[1:])
         )
         self._candles_pending = PendingCells[CandleRow](list, lambda row: CandleRow(*row))
+        self._waiting = WaitingEvents()
+        self._seen: dict[str, tuple[int, list[Contract]]] = {}
+        self._epoch = 0
+        self._closed_before = 0
         self._changed_feeds: set[str] = set()
         self._switched_off: list[ChannelKey] = []
         self._dropped: list[bytes] = []
@@ -116,23 +123,18 @@ class Engine:
         if self.candles:
             self._give_candles()
         if self.accepted:
-            by_asset: defaultdict[str, list[LiquidationRow]] = defaultdict(list)
-            for row in self.accepted:
-                by_asset[row[4]].append(row)
-            self.accepted = []
-            self._pending.take_all()
-            for asset, events in by_asset.items():
-                if len(events) > 1:
-                    events.sort(key=_BY_TIME)
-                self._note_feeds(asset, events)
-                facts.touched = facts.bars.take(asset, events)
-                facts.largest.take(asset, events)
-                for detector in detectors:
-                    detector.take_events(asset, events)
+            self._take_accepted(state.watermark)
+        for asset, rows in self._due(state.watermark):
+            self._see(asset, rows)
         facts.bars.forget(state.watermark)
+        self._waiting.forget(facts.bars.forgotten)
         facts.largest.forget(state.watermark)
         for detector in detectors:
             detector.judge()
+        for asset, (minute, contracts) in self._seen.items():
+            room = least_room([detector.room(asset, minute) for detector in detectors])
+            self._waiting.set_room(asset, minute, contracts, room)
+        self._seen = {}
 
     def take(self, offset: int) -> tuple[list[Found], list[Pulse], list[Cell]]:
         """Return the records to publish and the cells that changed since the last call."""
@@ -142,8 +144,10 @@ class Engine:
         pulses, self.facts.pulses = self.facts.pulses, []
         cells: list[Cell] = [(key, None) for key in self._dropped]
         self._dropped = []
-        cells.append((_HEAD, orjson.dumps([_VERSION, self._hash, offset, self._switched_off])))
+        head = [_VERSION, self._hash, offset, self.facts.coverage.epoch, self._epoch, self._switched_off]
+        cells.append((_HEAD, orjson.dumps(head)))
         cells += _under("pending", self._pending.cells(self.accepted))
+        cells += _under("waiting", self._waiting.cells())
         cells += _under("candles_pending", self._candles_pending.cells(self.candles))
         for asset in sorted(self._changed_feeds):
             contracts = self.facts.feeds[asset].contracts
@@ -165,16 +169,16 @@ class Engine:
         are dropped.
         """
         own = {key: value for key, value in cells.items() if key.startswith(PREFIX.encode())}
-        # State of before channels could be switched off has no list of them.
-        version, rules_hash, offset, *switched_off = orjson.loads(own.get(_HEAD, b"[0,null,null]"))
-        if version != _VERSION or offset != state.offset:
+        version, *head = orjson.loads(own.get(_HEAD, b"[0]"))
+        rules_hash, offset, epoch, known_epoch, switched_off = head if version == _VERSION else ("", None, 0, 0, [])
+        if offset != state.offset:
             self._dropped = sorted(own.keys() - {_HEAD})
             return
         named: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
         for key, value in own.items():
             _, kind, *name = key.decode().split("/", 2)
             named[kind]["".join(name)] = value
-        self._switched_off = [(exchange, channel) for found in switched_off for exchange, channel in found]
+        self._switched_off = [(exchange, channel) for exchange, channel in switched_off]
         for asset, value in named["feeds"].items():
             feeds = self.facts.feeds[asset] = AssetFeeds()
             for exchange, channel, symbol, rank in orjson.loads(value):
@@ -183,10 +187,13 @@ class Engine:
         self.facts.candles.restore(named["candles"])
         self.facts.bars.restore(named["bars"])
         self.facts.largest.restore(named["largest"])
+        self._waiting.restore(named["waiting"])
         self.accepted = self._pending.restore(named["pending"])
         self.candles = self._candles_pending.restore(named["candles_pending"])
         self.facts.watermark = state.watermark
         self.facts.coverage.begin_tick(state)
+        self.facts.coverage.epoch, self._epoch = epoch, known_epoch
+        self._closed_before = self.facts.parameters.closed_before(state.watermark)
         if rules_hash == self._hash:
             self.facts.findings.restore(named["finding"])
             for detector in self.detectors:
@@ -225,6 +232,42 @@ class Engine:
             self._switched_off = found
             for feeds in self.facts.feeds.values():
                 feeds.count(found)
+
+    def _take_accepted(self, watermark: int) -> None:
+        """Have the detectors see what was read since the last tick, or have it wait."""
+        accepted, self.accepted = self.accepted, []
+        self._pending.take_all()
+        for detector in self.detectors:
+            detector.take_tick(accepted)
+        by_asset: defaultdict[str, list[LiquidationRow]] = defaultdict(list)
+        for row in accepted:
+            by_asset[row[4]].append(row)
+        for asset, rows in by_asset.items():
+            seen = self._waiting.take(asset, rows, watermark)
+            if seen:
+                self._see(asset, seen)
+
+    def _due(self, watermark: int) -> Iterable[tuple[str, list[LiquidationRow]]]:
+        """Return what can wait no longer: everything when minutes are closed, or are known to be otherwise."""
+        closed_before, epoch = self.facts.parameters.closed_before(watermark), self.facts.coverage.epoch
+        if epoch != self._epoch:
+            self._epoch, self._closed_before = epoch, closed_before
+            return self._waiting.clear()
+        if closed_before > self._closed_before:
+            self._closed_before = closed_before
+            return self._waiting.due(ENDLESS)
+        return self._waiting.due(watermark)
+
+    def _see(self, asset: str, rows: list[LiquidationRow]) -> None:
+        if len(rows) > 1:
+            rows.sort(key=_BY_TIME)
+        self._note_feeds(asset, rows)
+        self.facts.touched = self.facts.bars.take(asset, rows)
+        self.facts.largest.take(asset, rows)
+        for detector in self.detectors:
+            detector.take_events(asset, rows)
+        minute = rows[-1][8] - rows[-1][8] % MINUTE_MS
+        self._seen[asset] = minute, [bars.contract for bars in self.facts.touched if bars.minute == minute]
 
     def _note_feeds(self, asset: str, events: Sequence[LiquidationRow]) -> None:
         feeds = self.facts.feeds.get(asset)

@@ -111,6 +111,21 @@ def is_quiet(state: RollingState, newest: int, micros: int, rule: RollingThresho
     return 2 * (state.total_micros - leaving) >= rule.base_micros
 
 
+def room_micros(state: RollingState, until: int, rule: RollingThreshold) -> int:
+    """Return how many micro-dollars may come up to event time `until` (ms) without a fire, whatever leaves the window.
+
+    While an incident is open that is nothing once the sum can fall under half of the base: when it does matters.
+    """
+    if state.incident is not None:
+        seconds = state.seconds
+        gone = bisect_right(seconds, until - rule.span_ms) if seconds and seconds[0] <= until - rule.span_ms else 0
+        leaving = sum([state.sums[second] for second in seconds[:gone]])
+        if 2 * (state.total_micros - leaving) < rule.base_micros:
+            return 0
+    is_reset = state.last_fire is None or until - state.last_fire > rule.memory_ms
+    return rule.threshold_micros(0 if is_reset else state.level) - state.total_micros
+
+
 def add_quietly(state: RollingState, events: Sequence[tuple[int, int]], rule: RollingThreshold) -> None:
     """Take events (time, micros), for which `is_quiet` holds, in the order of their times: as `add` for each."""
     seconds, sums = state.seconds, state.sums

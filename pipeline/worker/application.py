@@ -169,7 +169,8 @@ class Worker:
         )
         told = await asyncio.get_running_loop().run_in_executor(self._executor, lambda: fold.restore(owned.claim()))
         _log.info("partition_claimed", **_named(place), **told)
-        committing = Committing(owned, fold, self._executor, self._settings.commit_interval_ms / 1000, source.observe)
+        interval_s = self._settings.commit_interval_ms / 1000
+        committing = Committing(owned, fold, self._executor, interval_s, source.observe, lambda: len(self._assigned))
         task = asyncio.ensure_future(committing.run())
         task.add_done_callback(lambda done: self._on_committing_done(place, done))
         return committing

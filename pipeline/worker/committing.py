@@ -10,6 +10,11 @@ from typing import Any
 from pipeline.worker.owned_partition import Observe, OwnedPartition
 from pipeline.worker.partition_fold import LogRecord, PartitionFold
 
+# Taking what changed costs folding, which waits for it: of the time between two checkpoints it may be this part, all
+# partitions together. Only a worker that is behind comes near it, and there waiting longer makes checkpoints cheaper by
+# the record; but no longer than this.
+_TAKING_SHARE = 0.2
+_LONGEST_PAUSE_S = 1.0
 # Folding stops ahead of committing when this many records wait, so that memory stays bounded.
 _MOST_WAITING_RECORDS = 100_000
 
@@ -21,7 +26,7 @@ class Committing:
 
     While one transaction is under way the next batches are folded; they share the next transaction. So the time that a
     transaction takes costs latency, not throughput. Every method runs on the event loop; the broker is waited for in
-    `executor`.
+    `executor`. `partitions` says with how many the loop is shared.
     """
 
     def __init__(
@@ -31,12 +36,14 @@ class Committing:
         executor: Executor,
         interval_s: float,
         observe: Observe,
+        partitions: Callable[[], int] = lambda: 1,
     ) -> None:
         self.owned = owned
         self._fold = fold
         self._executor = executor
         self._interval_s = interval_s
         self._observe = observe
+        self._partitions = partitions
         self._waiting: list[Acknowledge] = []
         self._waiting_records = 0
         self._work = asyncio.Event()
@@ -73,9 +80,10 @@ class Committing:
             waiting, self._waiting = self._waiting, []
             self._waiting_records = 0
             self._room.set()
-            taken = self._fold.take()
-            self._observe("taken")
             began = loop.time()
+            taken = self._fold.take()
+            taking_s = loop.time() - began
+            self._observe("taken")
             self._under_way = loop.run_in_executor(self._executor, self.owned.commit, taken)
             try:
                 await self._under_way
@@ -84,7 +92,8 @@ class Committing:
             for acknowledge in waiting:
                 acknowledge()
             self._observe("acknowledged")
-            await asyncio.sleep(max(0.0, self._interval_s - (loop.time() - began)))
+            pause_s = min(_LONGEST_PAUSE_S, taking_s * self._partitions() / _TAKING_SHARE)
+            await asyncio.sleep(max(0.0, max(self._interval_s, pause_s) - (loop.time() - began)))
 
     async def release(self, patience_s: float) -> None:
         """Stop committing; wait up to `patience_s` for the transaction under way. What was not taken is dropped."""

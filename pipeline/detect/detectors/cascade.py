@@ -8,27 +8,44 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.detect.cascade import SECOND_MS, AssetRuns, Run, Second, parameters_of, settle
+from pipeline.detect.cascade import (
+    GROWTH,
+    SECOND_MS,
+    AssetRuns,
+    Run,
+    Second,
+    end_due,
+    parameters_of,
+    room,
+    settle,
+)
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, largest_stored, stored_largest
 from pipeline.detect.run_sizes import DAY_MS
-from pipeline.records import Cascade
+from pipeline.detect.waiting import ANY_ROOM, ENDLESS
+from pipeline.records import Cascade, Closed
 from pipeline.windows.fold import Cell, LiquidationRow
 
 _KIND: Final = "cascade"
 # A cascade of ten times its threshold is a warning, of a hundred times critical, of a thousand times pages a person.
 _LEVEL_FACTORS: Final = (10, 100, 1_000)
 
-# How often (ms of the watermark) it is said how far an open cascade has come.
-_UPDATE_MS: Final = 5_000
+# How often (ms of the watermark) it is said how far an open cascade has come that grows slowly.
+_UPDATE_MS: Final = 30_000
 
 RunKey = tuple[str, int]  # position, begin
 
 
 class CascadeDetector(Detector):
-    """The runs of each asset; those of `_active` can change by time alone."""
+    """The runs of each asset; those of `_active` can change by time alone.
+
+    An asset is looked at when so much has come that a cascade can have opened or grown, when it is `_due` (ms of the
+    watermark), and when minutes are closed.
+    """
 
     name = "cascade"
+    # Everything is seen at its tick.
+    usual_room = ANY_ROOM
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
@@ -39,23 +56,38 @@ class CascadeDetector(Detector):
         self._hash = facts.rules.hash
         self._assets: dict[str, AssetRuns] = {}
         self._active: set[str] = set()
+        self._touched: set[str] = set()
+        self._due: dict[str, int] = {}
+        self._closed_before = 0
         self._changed: set[str] = set()
         self._written_days: dict[str, set[int]] = {}
         self._findings: dict[str, dict[RunKey, Finding]] = {}
 
-    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
-        """Sum the events up by second and position."""
-        runs = self._assets.get(asset)
-        if runs is None:
-            runs = self._assets[asset] = AssetRuns()
-        self._active.add(asset)
-        self._changed.add(asset)
-        runs.take(events)
+    def take_tick(self, events: Sequence[LiquidationRow]) -> None:
+        """Sum the events up by asset, second and position; note which assets must be looked at."""
+        assets, changed, touched = self._assets, self._changed, self._touched
+        for row in events:
+            asset, micros = row[4], row[7]
+            runs = assets.get(asset)
+            if runs is None:
+                runs = assets[asset] = AssetRuns()
+            runs.take(row)
+            changed.add(asset)
+            runs.room_micros -= micros
+            runs.room_events -= 1
+            if runs.room_micros < 0 or runs.room_events < 0:
+                touched.add(asset)
 
     def judge(self) -> None:
         """Take the seconds that are settled, and say which cascades opened, grew or ended."""
         watermark = self.facts.watermark
-        for asset in sorted(self._active):
+        closed_before = self.facts.parameters.closed_before(watermark)
+        if closed_before > self._closed_before:
+            self._closed_before = closed_before
+            assets = self._active | self._changed
+        else:
+            assets = self._touched.union([asset for asset, due in self._due.items() if due <= watermark])
+        for asset in sorted(assets):
             runs = self._assets[asset]
             before = len(runs.waiting), len(runs.runs), len(runs.ended)
             changed = settle(runs, watermark, self._parameters, self._moved_of(asset), self._judged_of(asset))
@@ -66,13 +98,18 @@ class CascadeDetector(Detector):
                 self._forget(asset, runs)
             if runs.is_idle:
                 self._active.discard(asset)
+            else:
+                self._active.add(asset)
+            self._look_ahead(asset, runs)
+        self._touched = set()
 
     def cells(self) -> Iterable[Cell]:
         """Yield the runs of the assets that changed, and how large their runs were, by day."""
         for asset in sorted(self._changed):
             runs = self._assets[asset]
             name = asset.encode()
-            yield name, None if runs.is_idle else orjson.dumps([asset, _stored_runs(runs)])
+            value = [asset, _stored_runs(runs), runs.room_micros, runs.room_events, self._due.get(asset)]
+            yield name, None if runs.is_idle else orjson.dumps(value)
             written = self._written_days.setdefault(asset, set())
             for day in sorted(written - runs.sizes.days.keys()):
                 written.remove(day)
@@ -92,8 +129,11 @@ class CascadeDetector(Detector):
             asset, *rest = orjson.loads(value)
             runs = self._assets.setdefault(asset, AssetRuns())
             if name == asset:
-                _restore_runs(runs, rest[0])
+                stored, runs.room_micros, runs.room_events, due = rest
+                _restore_runs(runs, stored)
                 self._active.add(asset)
+                if due is not None:
+                    self._due[asset] = due
             else:
                 day, classes, counts, first = rest
                 runs.sizes.days[day] = dict(zip(classes, counts, strict=True))
@@ -101,6 +141,7 @@ class CascadeDetector(Detector):
                 self._written_days.setdefault(asset, set()).add(day)
         for finding in self.facts.findings.of_kind(_KIND):
             self._findings.setdefault(finding.asset, {})[finding.position, finding.started] = finding
+        self._closed_before = self.facts.parameters.closed_before(self.facts.watermark)
 
     def abandon(self, cells: Mapping[str, bytes], rules_hash: str) -> None:
         """Close the cascades that are open in the cells of other rules."""
@@ -131,7 +172,7 @@ class CascadeDetector(Detector):
         return self.facts.coverage.span_share(self.facts.feeds[asset].channels, run.begin, end)
 
     def _say_what_is_due(self, asset: str, runs: AssetRuns, changed: Sequence[Run]) -> None:
-        """Say what has opened or ended, and of what goes on what it has become every few seconds."""
+        """Say what has opened, ended or grown much, and of the others what they have become every half minute."""
         for run in changed:
             run.is_unsaid = True
             if run.ended is not None:
@@ -139,8 +180,33 @@ class CascadeDetector(Detector):
         for run in runs.runs.values():
             if run.is_unsaid:
                 said = self._findings[asset].get((run.position, run.begin)) if run.revision else None
-                if said is None or self.facts.watermark >= said.updated + _UPDATE_MS:
+                if (
+                    said is None
+                    or run.micros >= _micros_of(said) * GROWTH
+                    or self.facts.watermark >= said.updated + _UPDATE_MS
+                ):
                     self._say(asset, run)
+
+    def _look_ahead(self, asset: str, runs: AssetRuns) -> None:
+        """Find how much may come of an asset, and up to when, before it must be looked at."""
+        said = [
+            finding
+            for run in runs.runs.values()
+            if run.is_cascade and (finding := self._findings[asset].get((run.position, run.begin))) is not None
+        ]
+        said_micros: dict[Closed, int] = {finding.position: _micros_of(finding) for finding in said}
+        micros, events, until = room(runs, self.facts.watermark, said_micros, self._parameters)
+        runs.room_micros, runs.room_events = max(micros, 0), max(events, 0)
+        due = until if micros > 0 and events > 0 else 0
+        if said:
+            due = min(due, *(finding.updated + _UPDATE_MS for finding in said))
+            end = end_due(runs, micros, self._parameters)
+            if end is not None:
+                due = min(due, end + self._parameters.settle_ms)
+        if due < ENDLESS:
+            self._due[asset] = due
+        else:
+            self._due.pop(asset, None)
 
     def _say(self, asset: str, run: Run) -> None:
         coverage = self._coverage(asset, run)
@@ -218,6 +284,10 @@ def _first_of(runs: AssetRuns, day: int) -> int:
     """Return when the first run ended, if it was on that day, else 0."""
     first = runs.sizes.first or 0
     return first if first - first % DAY_MS == day else 0
+
+
+def _micros_of(finding: Finding) -> int:
+    return round(finding.value * MICROS)
 
 
 def _anomaly_id(asset: str, run: Run, rules_hash: str) -> bytes:

@@ -15,6 +15,7 @@ import orjson
 
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor, note_largest
+from pipeline.detect.waiting import ANY_ROOM
 from pipeline.records import COMPLETENESS_ORDER, Pulse, PulseChannel, PulseLargest, PulseSum
 from pipeline.windows.fold import SECOND_MS, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
@@ -56,6 +57,8 @@ class PulsesDetector(Detector):
     """Finds nothing itself, and says what the rules of the whole market read."""
 
     name = "pulses"
+    # Everything is seen at its tick.
+    usual_room = ANY_ROOM
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
@@ -66,7 +69,7 @@ class PulsesDetector(Detector):
         self._told_minute = 0
         self._changed = False
 
-    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:  # noqa: ARG002 - all are summed up
+    def take_tick(self, events: Sequence[LiquidationRow]) -> None:
         """Sum the liquidations up."""
         sums, largest = self._sums, self._largest
         for event_id, exchange, _, _, _, position, _, micros, time, _, _, kind, _ in events:

@@ -15,6 +15,7 @@ import orjson
 from pipeline.detect.coverage_history import INTERVALS_MS
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding
+from pipeline.detect.waiting import ANY_ROOM
 from pipeline.records import COMPLETENESS_ORDER, Position
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
@@ -41,6 +42,8 @@ class RatioDetector(Detector):
     """The bars of each asset's contracts for as long as they can be corrected."""
 
     name = "ratio"
+    # Bars are judged when they are closed.
+    usual_room = ANY_ROOM
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
@@ -93,11 +96,11 @@ class RatioDetector(Detector):
                 self._touched.update(
                     (asset, key) for key in bars if before < key[2] + self._interval_ms <= closed_before
                 )
+            self._forget()
         for asset, key in sorted(self._touched):
             if key[2] + self._interval_ms <= self._closed_before:
                 self._judge(asset, key)
         self._touched = set()
-        self._forget()
 
     def cells(self) -> Iterable[Cell]:
         """Yield the bars of the assets that changed."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.detect.detector import Detector
 from pipeline.detect.finding import Finding
+from pipeline.detect.waiting import ANY_ROOM
 from pipeline.records import Silence
 
 _KIND = "silent_channel"
@@ -16,6 +17,8 @@ class SilentChannelDetector(Detector):
     """Every partition finds the same silences; whoever publishes says them once."""
 
     name = "silent_channel"
+    # It looks at channels.
+    usual_room = ANY_ROOM
 
     def hear_silences(self, silences: Sequence[Silence]) -> None:
         """Say the silences that began or ended."""

@@ -57,7 +57,8 @@ def put(runs, *events, chance=None):
     for one in events:
         (parts[0] if chance is None else chance.choice(parts)).append(one)
     for part in parts:
-        runs.take(sorted(part, key=lambda one: one.time))
+        for one in sorted(part, key=lambda one: one.time):
+            runs.take(one)
 
 
 def run_of(*events, parameters=PARAMETERS, moved=unknown, runs=None, until=None):
