@@ -81,6 +81,11 @@ class BarBook:
             bars = self._assets[asset] = AssetBars()
         return bars
 
+    def sums(self, asset: str, contract: Contract | None, interval: int, start: int) -> Sums | None:
+        """Return a bar of a contract, or of the asset; None if it has no events."""
+        bars = self._assets.get(asset)
+        return None if bars is None else bars.of(contract, interval, start)
+
     def assets(self) -> Iterable[tuple[str, AssetBars]]:
         """Return the bars of all assets, by asset."""
         return self._assets.items()

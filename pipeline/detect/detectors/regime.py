@@ -5,7 +5,7 @@ A bar is what it is when it is closed: what comes later corrects bars and events
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,10 +15,11 @@ from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, least_complete
 from pipeline.detect.regime import BARS_PER_DAY, DAY_MS, FIVE_MINUTES_MS, Bounds, DayOfBars, bounds_of, regime_of
 from pipeline.detect.waiting import ANY_ROOM
-from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.windows.fold import Cell
 
 _KIND: Final = "quiet"
-_FIVE_MINUTES: Final = 1  # its place among the intervals of coverage
+_FIVE_MINUTES: Final = 1  # its place among the intervals
+_EMPTY: Final = (0, 0, 0, 0)
 # Coverage is known for so many bars back; a jump of the watermark over more leaves nothing to judge by.
 _MOST_BARS: Final = 60
 
@@ -38,12 +39,11 @@ class Quiet:
 
 @dataclass(slots=True)
 class _Asset:
-    """One asset: bars that are not closed by their start (micro-dollars, events), bars of days, quiet bars in a row.
+    """One asset: the bars of days, and quiet bars in a row.
 
     `bounds` are those of the day `bounds_of` (ms).
     """
 
-    waiting: dict[int, list[int]] = field(default_factory=dict)
     days: dict[int, DayOfBars] = field(default_factory=dict)
     quiet: Quiet | None = None
     bounds_day: int = -1
@@ -68,32 +68,21 @@ class RegimeDetector(Detector):
         self._findings: dict[str, Finding] = {}
         self._closed_before = 0
 
-    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
-        """Sum the events up by bar."""
-        waiting = self._asset(asset).waiting
-        self._changed.add(asset)
-        first, last = (row[8] - row[8] % FIVE_MINUTES_MS for row in (events[0], events[-1]))
-        if first == last:
-            _add(waiting, first, sum([row[7] for row in events]), len(events))
-            return
-        for row in events:
-            _add(waiting, row[8] - row[8] % FIVE_MINUTES_MS, row[7], 1)
-
     def judge(self) -> None:
         """Judge the bars of all assets that were closed since the last tick."""
         closed_before = self.facts.parameters.closed_before(self.facts.watermark)
         closed_before -= closed_before % FIVE_MINUTES_MS
         if closed_before <= self._closed_before:
             return
+        sums_of = self.facts.bars.sums
         begin = max(self._closed_before, closed_before - _MOST_BARS * FIVE_MINUTES_MS)
         for asset in sorted(self.facts.feeds):
             known = self._asset(asset)
             if begin > self._closed_before > 0:
                 self._end_quiet(asset, known, self._closed_before)
             for start in range(begin, closed_before, FIVE_MINUTES_MS):
-                micros, events = known.waiting.get(start, (0, 0))
-                self._close_bar(asset, known, start, micros, events)
-            known.waiting = {start: sums for start, sums in known.waiting.items() if start >= closed_before}
+                longs, shorts, long_count, short_count = sums_of(asset, None, _FIVE_MINUTES, start) or _EMPTY
+                self._close_bar(asset, known, start, longs + shorts, long_count + short_count)
             self._changed.add(asset)
         self._closed_before = closed_before
 
@@ -105,8 +94,7 @@ class RegimeDetector(Detector):
             known = self._assets[asset]
             quiet = known.quiet
             values = None if quiet is None else [getattr(quiet, name) for name in Quiet.__slots__]
-            waiting = [[start, *sums] for start, sums in known.waiting.items()]
-            yield asset.encode(), orjson.dumps([asset, waiting, values])
+            yield asset.encode(), orjson.dumps([asset, values])
         self._changed = set()
         for asset, day in sorted(self._changed_days):
             bars = self._assets[asset].days.get(day)
@@ -122,8 +110,7 @@ class RegimeDetector(Detector):
             asset, *rest = orjson.loads(value)
             known = self._asset(asset)
             if name == asset:
-                waiting, quiet = rest
-                known.waiting = {start: [micros, events] for start, micros, events in waiting}
+                (quiet,) = rest
                 known.quiet = None if quiet is None else Quiet(*quiet)
             else:
                 day, covered, micros, events = rest
@@ -214,15 +201,6 @@ class RegimeDetector(Detector):
             finding.close(ended)
             self.facts.findings.say(finding)
             self.facts.findings.forget(finding)
-
-
-def _add(waiting: dict[int, list[int]], start: int, micros: int, events: int) -> None:
-    sums = waiting.get(start)
-    if sums is None:
-        waiting[start] = [micros, events]
-    else:
-        sums[0] += micros
-        sums[1] += events
 
 
 def _day_name(asset: str, day: int) -> bytes:

@@ -374,7 +374,7 @@ class SurgeDetector(Detector):
 
     def _sums(self, bar: _Bar) -> Sums:
         asset, contract, interval, start = bar
-        return self._book.bars(asset).of(contract, interval, start) or _EMPTY
+        return self._book.sums(asset, contract, interval, start) or _EMPTY
 
     def _watch(self, bar: _Bar) -> _Watch:
         """Return the watch of a bar; an older bar than the latest gets one that is not kept."""
