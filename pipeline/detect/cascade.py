@@ -100,23 +100,24 @@ class Second:
         """Take in one more liquidation of this second and position."""
         event_id, exchange, _, _, _, _, price, micros, time, _, _, kind, _ = row
         nearer, further = _NEARER_AND_FURTHER[self.position]
-        if time < self.first:
-            self.first, self.price_first = time, price
-        elif time == self.first:
-            # Of two at the same time the price furthest from where the flow drives it is the first.
-            self.price_first = further(self.price_first, price)
-        self.last = max(self.last, time)
         self.price_extreme = nearer(self.price_extreme, price)
-        rank = _RANKS[kind]
-        self.completeness = max(self.completeness, rank)
         self.micros += micros
         self.count += 1
-        self.partial_count += rank > 0
-        known = self.first_on.get(exchange)
-        if known is None or time < known:
+        if time > self.last:
+            self.last = time
+        elif time < self.first:
+            self.first, self.price_first = time, price
+        if time == self.first:
+            # Of two at the same time the price furthest from where the flow drives it is the first.
+            self.price_first = further(self.price_first, price)
+        rank = _RANKS[kind]
+        if rank:
+            self.partial_count += 1
+            self.completeness = max(self.completeness, rank)
+        if time < self.first_on.get(exchange, ENDLESS):
             self.first_on[exchange] = time
         largest = self.largest
-        if len(largest) < MOST_CONTRIBUTORS or -micros <= largest[-1][0]:
+        if -micros <= largest[-1][0] or len(largest) < MOST_CONTRIBUTORS:
             note_largest(largest, (-micros, event_id))
 
 
@@ -223,7 +224,9 @@ class AssetRuns:
 
     def take(self, row: LiquidationRow) -> None:
         """Take in a liquidation, each once, in any order."""
-        time = row[8]
+        micros, time = row[7], row[8]
+        self.room_micros -= micros
+        self.room_events -= 1
         key = time - time % SECOND_MS, POSITIONS[row[5] != "long"]
         known = self.waiting.get(key)
         if known is None:

@@ -65,18 +65,16 @@ class CascadeDetector(Detector):
 
     def take_tick(self, events: Sequence[LiquidationRow]) -> None:
         """Sum the events up by asset, second and position; note which assets must be looked at."""
-        assets, changed, touched = self._assets, self._changed, self._touched
+        assets, touched = self._assets, self._touched
         for row in events:
-            asset, micros = row[4], row[7]
+            asset = row[4]
             runs = assets.get(asset)
             if runs is None:
                 runs = assets[asset] = AssetRuns()
             runs.take(row)
-            changed.add(asset)
-            runs.room_micros -= micros
-            runs.room_events -= 1
             if runs.room_micros < 0 or runs.room_events < 0:
                 touched.add(asset)
+        self._changed.update([row[4] for row in events])
 
     def judge(self) -> None:
         """Take the seconds that are settled, and say which cascades opened, grew or ended."""
