@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.grafana.boards.choices import ASSETS, EXCHANGES, INTERVAL, KINDS, LEAST_LEVEL, ONE_ANOMALY, POSITIONS
+from pipeline.grafana.boards.choices import (
+    ASSETS,
+    EXCHANGES,
+    INTERVAL,
+    KINDS,
+    LEAST,
+    LEAST_LEVEL,
+    ONE_ANOMALY,
+    POSITIONS,
+    SYMBOLS,
+)
 from pipeline.grafana.boards.findings import (
     ANOMALIES_UID,
     CASCADE_MARK,
@@ -18,11 +28,13 @@ from pipeline.grafana.boards.findings import (
 from pipeline.grafana.boards.shared import age_panel, covered_panel, events_table, strip_panel
 from pipeline.grafana.dashboard import Dashboard, Section
 from pipeline.grafana.panel import Chart, Column, Number, Panel, Query, Rows, Step
-from pipeline.grafana.sql import bucket
+from pipeline.grafana.sql import LEAST_USD, bucket
+from pipeline.grafana.sql import SYMBOL as CONTRACT
 from pipeline.grafana.theme import BAD, GOOD
 
 _KIND = "$__conditionalAll(kind IN (${kind:singlequote}), $kind)"
-_FOUND = f"$__timeFilter_ms(started) AND {_KIND} AND level >= toInt32OrZero(${{level:singlequote}}) AND {CONCERNED}"
+_FOUND = f"""$__timeFilter_ms(started) AND {_KIND} AND level >= toInt32OrZero(${{level:singlequote}}) AND {CONCERNED}
+    AND (scope != 'instrument' OR {CONTRACT}) AND (measure != 'usd' OR value >= {LEAST_USD})"""
 
 _NUMBERS = f"""
 SELECT if(count() = 0, NULL, countIf(state = 'open')) AS `open`, if(count() = 0, NULL, count()) AS found,
@@ -92,7 +104,7 @@ ANOMALIES: Final = Dashboard(
     ANOMALIES_UID,
     "Liquidations: anomalies and cascades",
     "What did the rules find, why, and how soon?",
-    (ASSETS, EXCHANGES, INTERVAL, POSITIONS, KINDS, LEAST_LEVEL, ONE_ANOMALY),
+    (ASSETS, EXCHANGES, SYMBOLS, INTERVAL, LEAST, POSITIONS, KINDS, LEAST_LEVEL, ONE_ANOMALY),
     (
         Section(
             100,
