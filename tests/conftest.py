@@ -6,8 +6,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
+import structlog
 from brokers import KafkaBroker, KafkaMissingError, in_ci
 from hypothesis import HealthCheck, settings
 
@@ -25,6 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loggers_that_are_not_kept() -> Iterator[None]:
+    """Have a command that runs within a test keep no logger: `capture_logs` hears nothing of one that was kept."""
+    configure = structlog.configure
+
+    def configure_without_keeping(*arguments: Any, **named: Any) -> None:
+        configure(*arguments, **{**named, "cache_logger_on_first_use": False})
+
+    with mock.patch.object(structlog, "configure", configure_without_keeping):
+        yield
 
 
 def missing(reason: str) -> None:
