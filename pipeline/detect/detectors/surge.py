@@ -304,7 +304,8 @@ class SurgeDetector(Detector):
         for interval in self._intervals:
             found = self._look_at((asset, contract, interval, bars.starts[interval]), watches[interval], sums[interval])
             least_micros, least_events = min(least_micros, found[0]), min(least_events, found[1])
-        if minute >= known.newest:
+        # What a history has found so far may change within a minute.
+        if minute >= known.newest and self._history is None:
             self._changed.add(asset)
             most_micros, most_events = micros + int(least_micros), events + int(least_events)
             half = (micros + most_micros) // 2, (events + most_events) // 2
