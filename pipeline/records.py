@@ -47,6 +47,7 @@ _EVENT_TIME_KINDS: tuple[str, ...] = get_args(EventTimeKind)
 
 # From most to least complete; a bar carries the last of its events' classes.
 COMPLETENESS_ORDER: tuple[Completeness, ...] = get_args(Completeness)
+COMPLETENESS_RANKS: Mapping[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 
 # The first exchange with perpetual contracts opened after 2009; the end leaves room. A time outside was read in the
 # wrong unit.

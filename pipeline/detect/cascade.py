@@ -24,12 +24,11 @@ from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, note
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile, whole_days
 from pipeline.detect.waiting import ENDLESS
-from pipeline.records import COMPLETENESS_ORDER, Closed, Completeness, Position
+from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Closed, Completeness, Position
 from pipeline.windows.fold import LiquidationRow
 
 SECOND_MS: Final = 1_000
 POSITIONS: Final[tuple[Position, Position]] = ("long", "short")
-_RANKS: Final[Mapping[str, int]] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 # Which of two prices is nearer to where the forced flow drives the price, and which is further from it.
 _NEARER_AND_FURTHER: Final[Mapping[Position, tuple[Callable[..., float], Callable[..., float]]]] = {
     "long": (min, max),
@@ -110,7 +109,7 @@ class Second:
         if time == self.first:
             # Of two at the same time the price furthest from where the flow drives it is the first.
             self.price_first = further(self.price_first, price)
-        rank = _RANKS[kind]
+        rank = COMPLETENESS_RANKS[kind]
         if rank:
             self.partial_count += 1
             self.completeness = max(self.completeness, rank)
@@ -124,7 +123,7 @@ class Second:
 def second_of(row: LiquidationRow) -> Second:
     """Return the second of one liquidation."""
     event_id, exchange, _, _, _, position, price, micros, time, _, _, kind, _ = row
-    rank = _RANKS[kind]
+    rank = COMPLETENESS_RANKS[kind]
     side: Position = "long" if position == "long" else "short"
     return Second(
         side, time, time, price, price, rank, micros, 1, int(rank > 0), {exchange: time}, [(-micros, event_id)]

@@ -42,10 +42,10 @@ from pipeline.detect.detectors import DETECTORS
 from pipeline.detect.detectors.pulses import PulsesDetector
 from pipeline.detect.finding import Findings
 from pipeline.detect.largest_events import LargestEvents
-from pipeline.detect.pending import PendingCells
+from pipeline.detect.pending import PendingCells, restored_row, stored_row
 from pipeline.detect.rules import Rules
 from pipeline.detect.waiting import ENDLESS, WaitingEvents, least_room
-from pipeline.records import COMPLETENESS_ORDER, Coverage, Found, Pulse, Silence
+from pipeline.records import COMPLETENESS_RANKS, Coverage, Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 from pipeline.windows.silence import ChannelKey
@@ -61,7 +61,6 @@ _VERSION: Final = 3
 _HOUR_MS: Final = 3_600_000
 # Of which nothing was said for so long is collected no more, and tells nothing of how well an asset is covered.
 _SWITCHED_OFF_MS: Final = 24 * _HOUR_MS
-_RANKS: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 _BY_TIME: Callable[[LiquidationRow], Any] = itemgetter(8, 0)
 
 
@@ -91,9 +90,7 @@ class Engine:
             self.detectors.append(PulsesDetector(self.facts))
         self.accepted: list[LiquidationRow] = []
         self.candles: list[CandleRow] = []
-        self._pending = PendingCells[LiquidationRow](
-            lambda row: [row[0].hex(), *row[1:]], lambda row: (bytes.fromhex(row[0]), *row[1:])
-        )
+        self._pending = PendingCells[LiquidationRow](stored_row, restored_row)
         self._candles_pending = PendingCells[CandleRow](list, lambda row: CandleRow(*row))
         self._waiting = WaitingEvents()
         self._seen: dict[str, tuple[int, list[Contract]]] = {}
@@ -275,7 +272,7 @@ class Engine:
             feeds = self.facts.feeds[asset] = AssetFeeds()
         contracts = feeds.contracts
         for row in events:
-            feed, rank = (row[1], row[12], row[2]), _RANKS[row[11]]
+            feed, rank = (row[1], row[12], row[2]), COMPLETENESS_RANKS[row[11]]
             if contracts.get(feed, -1) < rank and feeds.note(feed, rank, self._switched_off):
                 self._changed_feeds.add(asset)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
-from pipeline.windows.fold import Cell
+from pipeline.windows.fold import Cell, LiquidationRow
 
 # A record of so many rows stays well below the broker's usual limit of one megabyte.
 ROWS_PER_PART: Final = 2_000
@@ -47,6 +47,17 @@ class PendingCells(Generic[_T]):
         rows = [self._restored(row) for _, part in sorted(cells.items(), key=_number) for row in orjson.loads(part)]
         self._rows, self._parts = len(rows), len(cells)
         return rows
+
+
+def stored_row(row: LiquidationRow) -> list[Any]:
+    """Return a liquidation as a cell holds it."""
+    return [row[0].hex(), *row[1:]]
+
+
+def restored_row(stored: Sequence[Any]) -> LiquidationRow:
+    """Return a liquidation that a cell holds."""
+    event_id, *rest = stored
+    return (bytes.fromhex(event_id), *rest)
 
 
 def _number(cell: tuple[str, bytes]) -> int:

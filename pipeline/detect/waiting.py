@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from pipeline.detect.bar_book import Contract
+from pipeline.detect.pending import restored_row, stored_row
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
 
@@ -140,7 +141,7 @@ class WaitingEvents:
         known.micros, known.events, known.due = int(room.micros), int(min(room.events, MOST_EVENTS)), room.due
         for contract in contracts:
             micros, events = room.contracts.get(contract, ANY_ROOM[:2])
-            known.contracts[contract] = [int(min(micros, ENDLESS)), int(min(events, MOST_EVENTS))]
+            known.contracts[contract] = [int(micros), int(min(events, MOST_EVENTS))]
 
     def cells(self) -> Iterator[Cell]:
         """Yield what changed since the last call."""
@@ -150,7 +151,7 @@ class WaitingEvents:
                 yield asset.encode(), None
                 continue
             contracts = [[*contract, *left] for contract, left in known.contracts.items()]
-            rows = [[row[0].hex(), *row[1:]] for row in known.rows]
+            rows = [stored_row(row) for row in known.rows]
             value = [asset, known.minute, known.micros, known.events, known.due, contracts, rows]
             yield asset.encode(), orjson.dumps(value)
         self._changed = set()
@@ -161,7 +162,7 @@ class WaitingEvents:
             asset, minute, micros, events, due, contracts, rows = orjson.loads(value)
             known = self._assets[asset] = _Asset(minute, minute + MINUTE_MS, micros, events, due)
             known.contracts = {(exchange, symbol): left for exchange, symbol, *left in contracts}
-            known.rows = [(bytes.fromhex(row[0]), *row[1:]) for row in rows]
+            known.rows = [restored_row(row) for row in rows]
             if known.rows:
                 self._waiting.add(asset)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from pipeline.records import (
-    COMPLETENESS_ORDER,
+    COMPLETENESS_RANKS,
     Candle,
     Coverage,
     Found,
@@ -33,7 +33,6 @@ from pipeline.windows.state import Counts, Minute, OpenBar, PartitionState
 from pipeline.windows.subscriptions import Contract
 
 SECOND_MS: Final = 1_000
-_COMPLETENESS_RANK: dict[str, int] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 
 # One record of the stored state; None deletes its key.
 Cell = tuple[bytes, bytes | None]
@@ -194,7 +193,7 @@ def _fold_liquidations(
 
         bar = minute.bars.get((exchange, symbol))
         if bar is None:
-            rank = _COMPLETENESS_RANK[kind]
+            rank = COMPLETENESS_RANKS[kind]
             bar = OpenBar(exchange, symbol, instrument, asset, start, channel, rank, price, price, closed=closed)
             minute.add(bar)
         else:
@@ -202,7 +201,7 @@ def _fold_liquidations(
                 bar.price_low = price
             elif price > bar.price_high:
                 bar.price_high = price
-            rank = _COMPLETENESS_RANK[kind]
+            rank = COMPLETENESS_RANKS[kind]
             if rank > bar.completeness:
                 bar.completeness = rank
         if position == "long":

@@ -16,13 +16,12 @@ import orjson
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor, note_largest
 from pipeline.detect.waiting import ANY_ROOM
-from pipeline.records import COMPLETENESS_ORDER, Pulse, PulseChannel, PulseLargest, PulseSum
+from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Pulse, PulseChannel, PulseLargest, PulseSum
 from pipeline.windows.fold import SECOND_MS, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
 
 # About 300 kB, well below the broker's usual limit of one megabyte.
 _SUMS_PER_PULSE: Final = 4_000
-_RANKS: Final[dict[str, int]] = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 
 
 @dataclass(slots=True)
@@ -84,7 +83,7 @@ class PulsesDetector(Detector):
                 one.short_micros += micros
                 one.short_count += 1
             one.newest = max(one.newest, time)
-            rank = _RANKS[kind]
+            rank = COMPLETENESS_RANKS[kind]
             one.rank = max(one.rank, rank)
             event = (-micros, event_id)
             one.largest = min(one.largest, event)

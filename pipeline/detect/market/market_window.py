@@ -14,11 +14,9 @@ from pipeline.detect.finding import (
     note_largest,
     stored_largest,
 )
-from pipeline.records import COMPLETENESS_ORDER, PulseLargest, PulseSum
+from pipeline.records import COMPLETENESS_RANKS, PulseLargest, PulseSum
 from pipeline.windows.fold import SECOND_MS, Cell
 from pipeline.windows.parameters import MINUTE_MS
-
-_RANKS = {name: rank for rank, name in enumerate(COMPLETENESS_ORDER)}
 
 
 @dataclass(slots=True)
@@ -66,7 +64,11 @@ class MarketWindow:
             exchanges = minute.seconds.setdefault(one.second, {})
             exchanges.setdefault(one.exchange, ExchangeSums()).add(
                 ExchangeSums(
-                    one.long_micros, one.short_micros, one.long_count, one.short_count, _RANKS[one.completeness]
+                    one.long_micros,
+                    one.short_micros,
+                    one.long_count,
+                    one.short_count,
+                    COMPLETENESS_RANKS[one.completeness],
                 )
             )
 
