@@ -74,7 +74,9 @@ class CascadeDetector(Detector):
             runs.take(row)
             if runs.room_micros < 0 or runs.room_events < 0:
                 touched.add(asset)
-        self._changed.update([row[4] for row in events])
+        seen = {row[4] for row in events}
+        self._active |= seen
+        self._changed |= seen
 
     def judge(self) -> None:
         """Take the seconds that are settled, and say which cascades opened, grew or ended."""
@@ -82,7 +84,7 @@ class CascadeDetector(Detector):
         closed_before = self.facts.parameters.closed_before(watermark)
         if closed_before > self._closed_before:
             self._closed_before = closed_before
-            assets = self._active | self._changed
+            assets = self._active
         else:
             assets = self._touched.union([asset for asset, due in self._due.items() if due <= watermark])
         for asset in sorted(assets):
@@ -96,8 +98,6 @@ class CascadeDetector(Detector):
                 self._forget(asset, runs)
             if runs.is_idle:
                 self._active.discard(asset)
-            else:
-                self._active.add(asset)
             self._look_ahead(asset, runs)
         self._touched = set()
 
