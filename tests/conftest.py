@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -30,16 +31,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kafka)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def loggers_that_are_not_kept() -> Iterator[None]:
-    """Have a command that runs within a test keep no logger: `capture_logs` hears nothing of one that was kept."""
-    configure = structlog.configure
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Let what a command sets for its logs end with the test that ran it.
+
+    No logger is kept either: `capture_logs` hears nothing of one that was.
+    """
+    configure, before = structlog.configure, structlog.get_config()
+    root, ours = logging.getLogger(), logging.getLogger("pipeline")
+    handlers, levels = root.handlers, (root.level, ours.level)
 
     def configure_without_keeping(*arguments: Any, **named: Any) -> None:
         configure(*arguments, **{**named, "cache_logger_on_first_use": False})
 
     with mock.patch.object(structlog, "configure", configure_without_keeping):
         yield
+    configure(**before)
+    root.handlers = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 def missing(reason: str) -> None:
