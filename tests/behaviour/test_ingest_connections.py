@@ -609,9 +609,10 @@ def test_a_certificate_that_is_vouched_for_is_taken(tmp_path):
 
 
 def test_another_address_and_a_proxy_are_used_where_they_are_set():
-    asked = []
+    asked, serving = [], []
 
     async def proxy(reader, writer):
+        serving.append(asyncio.current_task())
         head = await reader.readuntil(b"\r\n\r\n")
         asked.append(head.split(b"\r\n")[0])
         target = head.split()[1].rpartition(b"://")[2].partition(b"/")[0].decode()
@@ -623,10 +624,13 @@ def test_another_address_and_a_proxy_are_used_where_they_are_set():
             far_writer.write(head)
 
         async def pipe(source, sink):
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-            sink.close()
+            try:
+                while data := await source.read(65536):
+                    sink.write(data)
+                    await sink.drain()
+            finally:
+                sink.close()
+                await sink.wait_closed()
 
         await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer), return_exceptions=True)
 
@@ -641,6 +645,7 @@ def test_another_address_and_a_proxy_are_used_where_they_are_set():
                 assert one.exchange.opened == 0
                 assert await other.send("all", number=1) == 1
                 await one.until(one.kept.data)
+            await asyncio.gather(*serving)
         server.close()
         await server.wait_closed()
 
