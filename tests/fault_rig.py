@@ -253,10 +253,11 @@ class Rig:
         thread.start()
         return thread
 
-    def worker_lag(self) -> int:
+    def worker_lag(self) -> dict[str, int]:
+        """Return how many records the worker has not committed yet, by topic; empty if there are none."""
         if self.failure is not None:
             raise self.failure
-        return sum(worker_lag(self.settings).values())
+        return {topic: left for topic, left in worker_lag(self.settings).items() if left}
 
     def wait_for_worker(self, timeout_s: float = 120.0) -> None:
         self._wait(self.worker_lag, timeout_s)
@@ -267,7 +268,7 @@ class Rig:
     def _wait(self, lag, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while left := lag():
-            assert time.monotonic() < deadline, f"{left} records are left; {self.last_words()}"
+            assert time.monotonic() < deadline, f"records are left: {left}; {self.last_words()}"
             time.sleep(0.3)
 
     def last_words(self) -> str:

@@ -1,7 +1,8 @@
 """Run a worker that loses some of its fetched batches before the agent sees them, as a rebalance can.
 
 The settings come from the environment as for the product. Which batches are lost is drawn with a fixed seed; from the
-hundredth fetch on none is.
+hundredth fetch on none is. Those at the end of the log, and the few of the pulses, are never lost: only what comes
+after a loss shows it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import random
 from pipeline.codec import Codec
 from pipeline.logs import configure_logs
 from pipeline.settings import read_settings
+from pipeline.topics import EVENTS, topic_name
 from pipeline.worker import transport
 from pipeline.worker.application import run_worker
 
 SHARE_LOST = 0.2
 FORGETFUL_FETCHES = 100
+LOST_BEFORE_OFFSET = 1_000
 
 
 class Forgetful(transport.Consumer):
@@ -31,10 +34,15 @@ class Forgetful(transport.Consumer):
         self._fetches += bool(fetched)
         if self._fetches > FORGETFUL_FETCHES:
             return fetched
-        return {partition: batches for partition, batches in fetched.items() if self._chance.random() > SHARE_LOST}
+        return {partition: batches for partition, batches in fetched.items() if not self._forgets(batches[0])}
+
+    def _forgets(self, batch):
+        lost = self._chance.random() < SHARE_LOST
+        return lost and batch.topic == EVENTS_TOPIC and batch.offset < LOST_BEFORE_OFFSET
 
 
 transport.Transport.Consumer = Forgetful
 settings = read_settings()
+EVENTS_TOPIC = topic_name(EVENTS, settings.topic_prefix)
 configure_logs(settings)
 run_worker(settings, Codec())

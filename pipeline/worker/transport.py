@@ -56,7 +56,23 @@ class Consumer(driver.Consumer):
 
     async def _getmany(self, active_partitions: set[Any] | None, timeout: float) -> dict[Any, list[Batch]]:  # noqa: ASYNC109
         fetched = cast("Mapping[Any, Records]", await super()._getmany(active_partitions, timeout))
-        return {partition: [Batch(records)] for partition, records in fetched.items() if records}
+        batches = {partition: [Batch(records)] for partition, records in fetched.items() if records}
+        for partition, (batch,) in batches.items():
+            if batch.offset < (self._read_offset[partition] or 0):
+                # Read again after a seek. A batch that was on its way to the agent meanwhile has set the mark back to
+                # its own offset, and Faust would drop all that was asked for. The fold knows what it has.
+                self._read_offset[partition] = batch.value[0].offset - 1
+            if self._read_offset[partition] == 0:
+                # Faust takes this for none read yet, and counts no gap: the group's offset would stay at 1 for ever.
+                await self._add_gap(partition, 1, batch.offset)
+        return batches
+
+    async def _seek(self, partition: Any, offset: int) -> None:  # noqa: ANN401 - Faust's partition
+        # Faust calls aiokafka from the wrong thread here: its buffers could change while they are read.
+        async def seek() -> None:
+            self._thread.seek(partition, offset)
+
+        await self._thread.call_thread(seek)
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:  # noqa: ANN401 - Faust's partition
         # Faust counts the last offset into the gap and, once acknowledged, a second time. The repetition ends the run
