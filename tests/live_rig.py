@@ -2,7 +2,8 @@
 
 The expected rows come from the exchanges' own ledger. What was sent while a heartbeat vouches for its channel must be
 there, once; what nobody heard must not be there, and no heartbeat may vouch for its time. Between a message that left
-the exchange and a collector's next sign of life lies what a kill may take or leave.
+the exchange and a collector's next sign of life lies what a kill may take or leave. A message counts as sent while its
+channel was vouched for only if that holds from before it was handed to the system until afterwards.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from conftest import wait_until
 from fault_rig import Rig
+from last_seen import Event, last_seen
 
 from pipeline.embedded.child import end_child, start_child
 from pipeline.embedded.exchange_server import EXCHANGES, Play, ServedLedger
@@ -30,8 +32,6 @@ from pipeline.settings import Settings
 from pipeline.topics import EVENTS
 from pipeline.warehouse.client import connect
 
-# What identifies an event on both sides: exchange, symbol, position, time (0: none is told), value.
-Event = tuple[str, str, str, int, int]
 # Bybit's topics are contracts: only their subscriptions tell what is covered.
 PER_SYMBOL = {("bybit", "linear"), ("bybit", "inverse")}
 
@@ -60,21 +60,22 @@ class Covered:
     channels: dict[tuple[str, str], list[tuple[int, int]]]
     contracts: dict[tuple[str, str, str], list[tuple[int, int]]]
 
-    def holds(self, row: dict, time_ms: float) -> bool:
+    def holds(self, row: dict, from_ms: float, until_ms: float) -> bool:
+        """Tell whether all of a time is vouched for."""
         exchange, channel = channel_of(row)
-        if not _inside(self.channels.get((exchange, channel), []), time_ms):
+        if not _inside(self.channels.get((exchange, channel), []), from_ms, until_ms):
             return False
         if (exchange, channel) not in PER_SYMBOL:
             return True
-        return _inside(self.contracts.get((exchange, channel, row["symbol"]), []), time_ms)
+        return _inside(self.contracts.get((exchange, channel, row["symbol"]), []), from_ms, until_ms)
 
     def alive_ms(self, channel: tuple[str, str], start_ms: int) -> int:
         end_ms = start_ms + 60_000
         return sum(max(0, min(end, end_ms) - max(begin, start_ms)) for begin, end in self.channels.get(channel, []))
 
 
-def _inside(spans: list[tuple[int, int]], time_ms: float) -> bool:
-    return any(begin < time_ms <= end for begin, end in spans)
+def _inside(spans: list[tuple[int, int]], from_ms: float, until_ms: float) -> bool:
+    return any(begin < from_ms and until_ms <= end for begin, end in spans)
 
 
 def covered_by(records: list[object]) -> Covered:
@@ -89,7 +90,11 @@ def covered_by(records: list[object]) -> Covered:
             key = (record.exchange, record.channel)
             latest = max(latest, record.time)
             if record.state == "up" and key in last and last[key].time < record.time:
-                channels[key].append((last[key].time, record.time))
+                spans = channels[key]
+                if spans and spans[-1][1] == last[key].time:
+                    spans[-1] = (spans[-1][0], record.time)
+                else:
+                    spans.append((last[key].time, record.time))
             last[key] = record
         elif isinstance(record, Subscription):
             name = (record.exchange, record.channel, record.symbol)
@@ -163,10 +168,10 @@ class LiveRig:
         stored = self._stored_events()
         assert sum(required.values()) >= least, required
         missing = required - stored
-        assert not missing, f"{len(missing)} vouched for and lost, such as {list(missing.items())[:3]}"
+        assert not missing, f"{len(missing)} vouched for and lost, such as {self._last_seen(missing)}"
         invented = stored - possible
         assert not invented, f"{len(invented)} never sent, or twice, such as {list(invented.items())[:3]}"
-        claimed = [row for row, time_ms in unheard if covered.holds(row, time_ms)]
+        claimed = [row for row, time_ms in unheard if covered.holds(row, time_ms, time_ms)]
         assert not claimed, f"{len(claimed)} heard by nobody in covered time, such as {claimed[:3]}"
         self._check_coverage(covered)
         return covered
@@ -180,6 +185,7 @@ class LiveRig:
             if entry["what"] not in ("sent", "unheard"):
                 continue
             time_ms = entry["time_us"] / 1000
+            begun_ms = entry.get("begun_us", entry["time_us"]) / 1000
             for row in entry["rows"]:
                 if row["kind"] == "refused":
                     continue
@@ -189,7 +195,7 @@ class LiveRig:
                 # Repetitions of a message are written as such; an exchange sends the same row twice as two events.
                 if row["kind"] == "event":
                     by_socket[entry["socket"]][event_of(row)] += 1
-                    surely[entry["socket"]][event_of(row)] += covered.holds(row, time_ms)
+                    surely[entry["socket"]][event_of(row)] += covered.holds(row, begun_ms, time_ms)
         possible: Counter[Event] = Counter()
         required: Counter[Event] = Counter()
         for counts in by_socket.values():
@@ -197,6 +203,9 @@ class LiveRig:
         for counts in surely.values():
             required |= counts
         return +required, possible, unheard
+
+    def _last_seen(self, missing: Counter[Event]) -> list[tuple[Event, str]]:
+        return [(event, last_seen(self.rig, event)) for event in list(missing)[:3]]
 
     def _stored_events(self) -> Counter[Event]:
         client = connect(self.rig.settings.clickhouse_url)

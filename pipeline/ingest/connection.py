@@ -272,7 +272,7 @@ class Connection:
 
     def _hear_answers(self, heard: Heard) -> None:
         words = dict(heard.refused)
-        for topic in self._subscribing.hear(heard, self._now_s(), self._intake.now_ms()):
+        for topic in self._subscribing.hear(heard, self._now_s(), self._intake.next_ms()):
             self._counts.refused += 1
             _log.warning("subscription_refused", **self._words(), topic=topic, reason=words[topic])
         self._see()

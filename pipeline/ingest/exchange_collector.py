@@ -78,11 +78,21 @@ class ExchangeCollector:
         self._instruments: Mapping[str, Instrument] = {}
         # Contracts with liquidations since the start, whose market data are wanted.
         self._liquidated: set[str] = set()
+        self._knows_all = False
         self._chosen: frozenset[str] | None = None
         self._connection = statements_connection(settings.collector)
         pace = Pace(min(channel.limits.connections_per_s for channel in live.channels))
         self._listenings = [
-            Listening(self._line(channel, pace), settings.collector, settings, intake, random, self._say)
+            Listening(
+                self._line(channel, pace),
+                settings.collector,
+                settings,
+                intake,
+                random,
+                self._say,
+                # A contract's topic is known from the list, and so is all that it brings.
+                needs_list=live.metadata is not None and not channel.per_symbol,
+            )
             for channel in live.channels
             if choice.market_data or channel.kind != "market"
         ]
@@ -92,8 +102,11 @@ class ExchangeCollector:
         """Return the channels that are listened to."""
         return self._listenings
 
-    def know(self, instruments: Mapping[str, Instrument]) -> None:
-        """Take the contracts that the exchange lists now, by symbol, and listen to them."""
+    def know(self, instruments: Mapping[str, Instrument], is_whole: bool = True) -> None:
+        """Take the contracts that the exchange lists now, by symbol, and listen to them.
+
+        `is_whole`: the list was read to its end at least once, so that whole markets can be mapped.
+        """
         self._instruments = instruments
         self._liquidated &= instruments.keys()
         every = list(instruments.values())
@@ -102,6 +115,11 @@ class ExchangeCollector:
                 listening.want(every)
         self._chosen = None
         self.choose()
+        if is_whole and not self._knows_all:
+            self._knows_all = True
+            since_ms = self._intake.next_ms()
+            for listening in self._listenings:
+                listening.understand(since_ms)
 
     def choose(self) -> None:
         """Listen to the market data of the contracts that are to have them by now."""
@@ -173,7 +191,7 @@ class ExchangeCollector:
         """Listen until cancelled. A fault of our own is raised."""
         # A replay over our beginning must not map with what an earlier process knew.
         self._bring_instruments(nothing_known_payload())
-        # Whole markets need not wait for the list of contracts.
+        # Whole markets are heard before the list of contracts is there: what is refused until then can be read later.
         for listening in self._listenings:
             if not listening.channel.per_symbol:
                 listening.want(())

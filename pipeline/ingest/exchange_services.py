@@ -20,8 +20,9 @@ from pipeline.records import Instrument
 class Listener:
     """Whom the services tell and ask.
 
-    `know` takes the contracts by symbol, `unknown` is set when a symbol came that is not among them, `note_offset`
-    takes the exchange's clock minus ours (ms), `market_instruments()` returns whose market data are wanted.
+    `know` takes the contracts by symbol and whether the list was ever whole, `unknown` is set when a symbol came that
+    is not among them, `note_offset` takes the exchange's clock minus ours (ms), `market_instruments()` returns whose
+    market data are wanted.
     """
 
     know: Know

@@ -34,7 +34,8 @@ class Said:
 class Listening:
     """Listen to one channel.
 
-    `changed(self)` is called when something may be to be said at once; `look` returns it.
+    `changed(self)` is called when something may be to be said at once; `look` returns it. With `needs_list` nothing is
+    covered before `understand` is called: rows whose contracts are not known are refused.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Listening:
         intake: Intake,
         random: Random,
         changed: Callable[[Listening], None],
+        needs_list: bool = False,
     ) -> None:
         self.counts = Counts()
         self._line = line
@@ -63,8 +65,10 @@ class Listening:
         self._unheard: list[Subscription] = []
         self._told_data = 0
         self._opened_ms = 0
+        self._is_understood = not needs_list
         self._is_deaf = False
-        self._deaf_until_ms = 0
+        # Before this nothing is covered, whatever the connections can prove.
+        self._from_ms = 0
         self._more = asyncio.Event()
 
     @property
@@ -135,7 +139,14 @@ class Listening:
     def regain(self, since_ms: int) -> None:
         """Say of the channel what it is again: frames are kept since `since_ms`."""
         self._is_deaf = False
-        self._deaf_until_ms = since_ms
+        self._from_ms = max(self._from_ms, since_ms)
+
+    def understand(self, since_ms: int) -> None:
+        """Say that all contracts are known to what is received since `since_ms`."""
+        if not self._is_understood:
+            self._is_understood = True
+            self._from_ms = max(self._from_ms, since_ms)
+            self._changed(self)
 
     async def run(self) -> None:
         """Listen until cancelled. A fault of our own is raised."""
@@ -162,10 +173,11 @@ class Listening:
 
     def _able(self, ables: Sequence[Able | None]) -> Able | None:
         able = [one for one in ables if one is not None]
-        if self._is_deaf or not able or not (self._channel.per_symbol or len(able) == len(ables)):
+        is_whole = self._channel.per_symbol or len(able) == len(ables)
+        if not self._is_understood or self._is_deaf or not able or not is_whole:
             return None
         since = (min if self._channel.per_symbol else max)(one.since_ms for one in able)
-        return Able(max(since, self._deaf_until_ms), min(one.proved_ms for one in able))
+        return Able(max(since, self._from_ms), min(one.proved_ms for one in able))
 
     def _heartbeats(self, now_ms: int, clock_offset_ms: int | None, able: Able | None) -> list[Heartbeat]:
         beats = []

@@ -18,8 +18,9 @@ from pipeline.records import Instrument, RefusedError
 
 _log = structlog.get_logger()
 
-# Takes all contracts of the exchange, by symbol.
-Know = Callable[[Mapping[str, Instrument]], None]
+# Takes the contracts of the exchange, by symbol, and whether a whole list was ever read: False while pages of it are
+# missing.
+Know = Callable[[Mapping[str, Instrument], bool], None]
 
 _EVERY_S: Final = 3_600.0
 # Between two refreshes that unknown symbols have asked for.
@@ -49,9 +50,9 @@ class Times:
 class ContractList:
     """Fetch the contracts of one exchange again and again.
 
-    What is new, changed or gone is brought in as `instruments` frames, and then `know` gets the whole list. `unknown`
-    is set by who meets a symbol that is not in it. `waiting` names the channels that cannot begin without the list. A
-    list of which a page is missing adds contracts and takes none away.
+    What is new, changed or gone is brought in as `instruments` frames, and then `know` gets all contracts, also when
+    the first whole list has come. `unknown` is set by who meets a symbol that is not in it. `waiting` names the
+    channels that cannot begin without the list. A list of which a page is missing adds contracts and takes none away.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ContractList:
         self._times = times or Times()
         self._known: dict[str, Instrument] = {}
         self._is_first = True
+        self._was_whole = False
         # Contracts that seemed to be gone all at once, until a second look agrees.
         self._doubted: frozenset[str] = frozenset()
 
@@ -111,11 +113,12 @@ class ContractList:
                 reason=fault,
                 known=len(self._known),
                 waiting_channels=self._waiting if not self._known else [],
+                uncovered=not self._was_whole,
             )
         new = [one for symbol, one in found.items() if symbol not in self._known]
         changed = [one for symbol, one in found.items() if self._known.get(symbol, one) != one]
         gone = [] if fault is not None else self._gone(found)
-        self._take(new, changed, gone)
+        self._take(new, changed, gone, fault is None)
         return fault is None, bool(new)
 
     def _gone(self, found: Mapping[str, Instrument]) -> list[str]:
@@ -128,14 +131,16 @@ class ContractList:
         _log.warning("contracts_doubtful", exchange=self._exchange, known=len(self._known), missing=len(gone))
         return []
 
-    def _take(self, new: list[Instrument], changed: list[Instrument], gone: list[str]) -> None:
-        if not (new or changed or gone):
+    def _take(self, new: list[Instrument], changed: list[Instrument], gone: list[str], is_whole: bool) -> None:
+        if not (new or changed or gone or is_whole > self._was_whole):
             return
+        self._was_whole = self._was_whole or is_whole
         for payload in instruments_payloads([*new, *changed], gone):
             self._bring(self._exchange, INSTRUMENTS, self._connection, payload)
         self._known.update((one.symbol, one) for one in (*new, *changed))
         for symbol in gone:
             del self._known[symbol]
+        self._know(dict(self._known), self._was_whole)
         if self._is_first:
             _log.info("contracts_known", exchange=self._exchange, contracts=len(self._known))
         else:
@@ -146,7 +151,6 @@ class ContractList:
             if gone:
                 _log.info("contracts_delisted", **self._facts(gone))
         self._is_first = False
-        self._know(dict(self._known))
 
     def _facts(self, symbols: list[str]) -> dict[str, object]:
         return {"exchange": self._exchange, "count": len(symbols), "symbols": symbols[:_SHOWN]}

@@ -330,7 +330,9 @@ def test_a_broker_that_is_frozen_and_restarted_loses_nothing(own_kafka, topic_pr
     kafka = own_kafka()
     ingest = Ingest(kafka.bootstrap_servers, topic_prefix, binance, tmp_path, spool_after_ms=300)
     process = ingest.start()
-    wait_until(lambda: binance.sockets)
+    wait_until(lambda: binance.sockets and "contracts_known" in ingest.log_path.read_text())
+    # What is covered begins with the next whole millisecond.
+    time.sleep(0.01)
     sending = binance.keep_sending(seconds=9.0, per_s=400)
     time.sleep(1.5)
     kafka.pause()

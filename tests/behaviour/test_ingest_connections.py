@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from loopback_exchange import LoopbackExchange, channel
 
-from pipeline.feeds.live import Live
+from pipeline.feeds.live import Live, Metadata
 from pipeline.feeds.statements import STATEMENTS, map_statements
 from pipeline.ingest.exchange_collector import Choice, ExchangeCollector
 from pipeline.ingest.intake import Intake
@@ -118,12 +118,14 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(*, tls=None, session=None, settings=None, exchange_settings=None, per_symbol=False, **changes):
+async def rig(
+    *, tls=None, session=None, settings=None, exchange_settings=None, per_symbol=False, metadata=None, **changes
+):
     """Run a collector against a loopback exchange; heartbeats are said every 20 ms."""
     async with LoopbackExchange(tls=tls) as exchange, aiohttp.ClientSession(**(session or {})) as client:
         settings = Settings(**{**QUICK, **(settings or {}), "exchanges": {"loop": exchange_settings or {}}})
         kept = Kept()
-        live = Live((channel(exchange.url, per_symbol=per_symbol, **changes),))
+        live = Live((channel(exchange.url, per_symbol=per_symbol, **changes),), metadata)
         collector = ExchangeCollector("loop", live, Choice(), settings, Intake(kept), client, Random(5))
 
         async def beat():
@@ -184,6 +186,41 @@ def test_before_the_confirmation_nothing_is_covered():
     one = asyncio.run(scenario())
     assert one.kept.covered() == []
     assert {beat.state for beat in one.kept.beats()} == {"down"}
+
+
+def test_before_all_contracts_are_known_nothing_is_covered_though_all_is_heard():
+    async def scenario():
+        async with rig(metadata=Metadata((), lambda _request, _answer: ())) as one:
+            await one.until(lambda: len(one.kept.beats()) > 3)
+            await one.until(lambda: one.exchange.sockets and one.exchange.sockets[0].topics)
+            await one.exchange.send("all", number=1)
+            await one.until(one.kept.data)
+            one.collector.know(contracts("A"), is_whole=False)
+            beats = len(one.kept.beats())
+            await one.until(lambda: len(one.kept.beats()) > beats + 3)
+            assert one.kept.covered() == []
+            before_ms = one.collector._intake.now_ms()
+            one.collector.know(contracts("A"))
+            after_ms = one.collector._intake.next_ms()
+            await one.proof()
+            one.collector.know(contracts("A", "B"))
+            await one.proof()
+        return one, before_ms, after_ms
+
+    one, before_ms, after_ms = asyncio.run(scenario())
+    (span,) = one.kept.covered()
+    assert before_ms < span[0] <= after_ms
+
+
+def test_a_channel_of_contracts_is_covered_by_its_topics_alone():
+    async def scenario():
+        async with rig(metadata=Metadata((), lambda _request, _answer: ()), per_symbol=True) as one:
+            one.collector.know(contracts("A"), is_whole=False)
+            await one.until_up()
+            await one.proof()
+        return one
+
+    assert asyncio.run(scenario()).kept.covered()
 
 
 def test_a_subscription_without_an_answer_is_repeated():

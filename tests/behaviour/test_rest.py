@@ -310,14 +310,15 @@ def next_page(_request, answer):
 METADATA = Metadata((ask("contracts"),), read_page, next_page)
 
 
-def contract_list(server, known, unknown=None, **times):
+def contract_list(server, known, unknown=None, whole=None, **times):
+    whole = [] if whole is None else whole
     return ContractList(
         "binance",
         "one",
         METADATA,
         server.rest(),
         server.bring,
-        lambda contracts: known.append(dict(contracts)),
+        lambda contracts, is_whole: known.append(dict(contracts)) or whole.append(is_whole),
         unknown or asyncio.Event(),
         ["linear"],
         Random(1),
@@ -414,6 +415,41 @@ def test_a_page_that_fails_adds_what_the_others_bring_and_takes_nothing_away():
             )
             assert await contracts.refresh() == (False, True)
             assert sorted(known[-1]) == ["A", "B", "C", "D"]
+
+    asyncio.run(run())
+
+
+def test_it_is_told_once_the_list_was_whole_even_if_its_last_page_brings_nothing(logs):
+    async def run():
+        async with exchange() as server:
+            known, whole = [], []
+            contracts = contract_list(server, known, whole=whole)
+            server.answers["/contracts"] = lambda request: (
+                web.Response(status=404) if request.query else page("A", following=2)
+            )
+            await contracts.refresh()
+            assert whole == [False]
+            server.answers["/contracts"] = lambda request: page() if request.query else page("A", following=2)
+            await contracts.refresh()
+            assert known == [known[0], known[0]]
+            assert whole == [False, True]
+            await contracts.refresh()
+            server.answers["/contracts"] = lambda request: (
+                web.Response(status=404) if request.query else page("A", "B", following=2)
+            )
+            await contracts.refresh()
+            assert whole == [False, True, True], "what was known once is not forgotten"
+
+    asyncio.run(run())
+    assert [line["uncovered"] for line in lines(logs, "contracts_unavailable")] == [True, False]
+
+
+def test_an_exchange_without_contracts_has_a_whole_list_too():
+    async def run():
+        async with exchange(contracts=page()) as server:
+            known, whole = [], []
+            await contract_list(server, known, whole=whole).refresh()
+            assert (known, whole) == ([{}], [True])
 
     asyncio.run(run())
 
@@ -661,7 +697,10 @@ def test_all_services_of_an_exchange_run_and_end_together():
             )
             known, offsets = [], []
             listener = Listener(
-                known.append, asyncio.Event(), offsets.append, lambda: list(known[-1].values()) if known else []
+                lambda contracts, _is_whole: known.append(contracts),
+                asyncio.Event(),
+                offsets.append,
+                lambda: list(known[-1].values()) if known else [],
             )
             services = run_services(
                 "binance", "one", live, server.rest(), server.limits, server.bring, listener, True, Random(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from live_rig import live_rig
@@ -27,6 +28,16 @@ def test_all_that_was_sent_is_there_once(broker, tmp_path, topic_prefix):
         time.sleep(20)
         stop(ingest)
         time.sleep(3)
+        live.check()
+
+
+def test_contracts_are_listed_late(tansu, tmp_path, topic_prefix):
+    unlisted = replace(BUSY, faults=(Fault("5xx", "*", 0.0, 6.0),))
+    with live_rig(tansu, tmp_path / "live", topic_prefix, unlisted) as live:
+        ingest = live.start_ingest()
+        live.wait_for_topics()
+        time.sleep(8)
+        stop(ingest)
         live.check()
 
 

@@ -119,13 +119,14 @@ class ServedClient:
             if self._half:
                 self._send_half(transport, message, rows)
                 return
+            begun_us = self._ledger.now_us()
             if isinstance(message, str):
                 await self.socket.send_str(message)
             else:
                 await self.socket.send_bytes(message)
             self.said_ms = self._now_ms()
             if rows:
-                self._ledger.note("sent", self.exchange, rows, socket=self.number, path=self.path)
+                self._ledger.note("sent", self.exchange, rows, socket=self.number, path=self.path, begun_us=begun_us)
 
     def note_the_rest(self) -> None:
         """Note what the end of the connection left unsent."""

@@ -3,7 +3,8 @@
 An entry is a JSON object. `time_us` is when (µs since 1970), `what` one of
 
 - `opened`, `subscribed` (with `topic`), `closed` (with `why`): what became of a socket;
-- `sent`: a message was handed to the system for `socket`; `rows` is what it holds, as the simulator knows it;
+- `sent`: a message was handed to the system for `socket`, between `begun_us` and `time_us`; `rows` is what it holds, as
+  the simulator knows it;
 - `unheard`: a message with rows was due, and no socket had subscribed to it (or a fault kept it back);
 - `asked`: a REST request for `path`, answered with `status`;
 - `fault`: a fault began.
@@ -40,6 +41,10 @@ class ServedLedger:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = io.BufferedWriter(io.FileIO(path, "wb"), 1 << 20)
 
+    def now_us(self) -> int:
+        """Return the time (µs since 1970) that an entry would have now."""
+        return self._now_ns() // 1000
+
     def note(self, what: str, exchange: str, rows: Sequence[Truth] = (), **more: object) -> None:
         """Add an entry."""
         if what in self.counts:
@@ -48,7 +53,7 @@ class ServedLedger:
             self.counts["events"] += sum(row.kind == "event" for row in rows)
         if not self._is_kept:
             return
-        entry: dict[str, Any] = {"time_us": self._now_ns() // 1000, "what": what, "exchange": exchange, **more}
+        entry: dict[str, Any] = {"time_us": self.now_us(), "what": what, "exchange": exchange, **more}
         if rows:
             entry["rows"] = [row._asdict() for row in rows]
         if self._file is None:

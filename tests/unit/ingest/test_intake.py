@@ -36,6 +36,13 @@ def test_frames_without_a_sequence_take_their_time_for_it():
     assert kept.frames == [frame]
 
 
+def test_what_begins_behind_a_frame_begins_with_the_next_whole_millisecond():
+    intake = Intake(Kept(), lambda: 5_000_900_000)
+    intake.bring("x", "c", "k", b"", 1)
+    assert intake.now_ms() == 5_000
+    assert intake.next_ms() == 5_001
+
+
 def test_the_present_is_not_before_the_last_frame():
     times = iter([5_000_000_000, 1_000])
     intake = Intake(Kept(), lambda: next(times))
