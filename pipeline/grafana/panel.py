@@ -6,7 +6,7 @@ A panel is declared once. Grafana's dashboards and the report are made from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Shape = Literal["series", "table"]
 Draw = Literal["columns", "line", "area", "points", "steps"]
@@ -135,6 +135,8 @@ class Words:
     text: str
 
 
+_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
 Picture = Chart | Candles | Heat | Strip | Rows | Number | Words
 
 
@@ -158,3 +160,8 @@ class Panel:
     height: int = 8
     interval: str = "1m"
     empty: str = ""
+
+    @property
+    def interval_ms(self) -> int:
+        """Return `interval` in ms."""
+        return int(self.interval[:-1]) * _UNITS_MS[self.interval[-1]]

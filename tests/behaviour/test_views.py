@@ -94,6 +94,7 @@ COLUMNS = {
     " coverage",
     "market_1s": "start long_usd short_usd long_count short_count largest_usd exchanges assets",
     "arrivals": "start events p50_ms p95_ms most_ms",
+    "newest_between": "kind newest",
     "storage": "table month rows bytes bytes_uncompressed",
     "market_delay": "start newest watermark delay_ms most_delay_ms held_by waiting",
     "market": "start long_usd short_usd long_count short_count largest_usd late_count exchanges symbols assets closed"
@@ -785,6 +786,40 @@ def test_regimes_are_by_the_assets_own_quantiles_of_the_days_before(client, code
         "large_positions",
         "retail_washout",
     }
+
+
+def test_the_newest_row_of_each_kind_in_a_time_range(client, codec):
+    unheard = liquidation(3, event_time=DAY + 4_000, event_time_kind="received", received_time=(DAY + 9_000) * 1_000)
+    store(
+        client,
+        codec,
+        [
+            liquidation(1, event_time=DAY, received_time=(DAY + 1_000) * 1_000),
+            liquidation(1, event_time=DAY, received_time=(DAY + 8_000) * 1_000),
+            unheard,
+            bar(DAY),
+            bar(DAY + MINUTE),
+            coverage(DAY + MINUTE),
+            heartbeat(DAY + 7_000),
+            heartbeat(DAY + 8_000),
+            candle(DAY + MINUTE),
+        ],
+    )
+
+    def newest(begin, end):
+        rows = select(client, f"SELECT * FROM liquidations.newest_between(from_ms = {begin}, to_ms = {end})")
+        return {row["kind"]: row["newest"] for row in rows}
+
+    (read,) = select(client, "SELECT received_time FROM liquidations.candles")
+    assert newest(DAY, DAY + HOUR) == {
+        "events": at(DAY + 9_000),
+        "bars_1m": at(DAY + MINUTE),
+        "coverage": at(DAY + 2 * MINUTE),
+        "heartbeats": at(DAY + 8_000),
+        "candles": read["received_time"].replace(microsecond=read["received_time"].microsecond // 1_000 * 1_000),
+    }
+    assert newest(DAY, DAY) == {"events": at(DAY + 8_000), "bars_1m": at(DAY), "heartbeats": at(DAY + 8_000)}
+    assert newest(DAY - HOUR, DAY - 1) == {}
 
 
 def test_the_delay_of_the_market_is_that_of_the_last_word_in_the_minute(client, codec):

@@ -9,7 +9,7 @@ from pipeline.grafana.boards.findings import CASCADE_MARK
 from pipeline.grafana.boards.shared import HEATMAP_UID, age_panel, covered_panel, strip_panel
 from pipeline.grafana.dashboard import Dashboard, Section
 from pipeline.grafana.panel import Chart, Column, Heat, Panel, Query, Rows, Series
-from pipeline.grafana.sql import CONTRACTS, LEAST_USD, POSITION, STEP_S, bucket, grid
+from pipeline.grafana.sql import CONTRACTS, LEAST_USD, POSITION, STEP_S, bucket
 from pipeline.grafana.theme import PRICE
 
 _LEVELS = 48
@@ -17,40 +17,47 @@ _LEVELS = 48
 _STEP_S = f"greatest({STEP_S}, intDiv(dateDiff('second', $__fromTime, $__toTime), 300 * 60) * 60)"
 
 _CHOSEN = f"$__timeFilter_ms(event_time) AND {CONTRACTS} AND {POSITION} AND notional_usd >= {LEAST_USD} AND price > 0"
-# Lowest and highest price and the number of events, read once. Levels lie at equal ratios, not at equal differences.
-_SEEN = f"(SELECT (min(price), max(price), count()) FROM events WHERE {_CHOSEN})"
-_LOWEST = f"log({_SEEN}.1)"
-_RATIO = f"greatest(1e-5, (log({_SEEN}.2) - {_LOWEST}) / {_LEVELS})"
-_LEVEL = f"least({_LEVELS - 1}, toInt32(floor((log(price) - {_LOWEST}) / {_RATIO})))"
-
-
-_DIGITS = f"toUInt8(greatest(0, least(12, 5 - floor({_LOWEST} / log(10)))))"
-
-
-def _edge(level: str) -> str:
-    return f"toDecimalString(exp({_LOWEST} + ({level}) * {_RATIO}), {_DIGITS})"
-
-
-def _name(level: str) -> str:
-    """Return the lower edge of a level with six digits that count, padded so that text sorts as numbers do."""
-    return f"leftPad({_edge(level)}, length({_edge(str(_LEVELS))}), '0')"
+# Events with the lowest price of all and the ratio of the levels beside each, so that they are read once. Levels lie at
+# equal ratios, not at equal differences.
+_ON_LEVELS = f"""
+    SELECT event_time, position, notional_usd, lowest_log, ratio_log,
+        least({_LEVELS - 1}, toUInt32(floor((log(price) - lowest_log) / ratio_log))) AS level
+    FROM (
+        SELECT event_time, position, notional_usd, price, log(min(price) OVER ()) AS lowest_log,
+            greatest(1e-5, (log(max(price) OVER ()) - lowest_log) / {_LEVELS}) AS ratio_log
+        FROM events
+        WHERE {_CHOSEN}
+    )
+"""
 
 
 def _cells(position: str) -> str:
-    """Return a query of all cells of one position, the empty ones too."""
+    """Return a query of all cells of one position, the empty ones too.
+
+    `seen` is the sums of all cells, the logarithms of the lowest price and of the ratio, and the number of events. A
+    level is named by its lower edge with six digits that count, padded so that text sorts as numbers do.
+    """
     return f"""
-SELECT slot AS time, {_name("level")} AS price_from, sum(part) AS Value
-FROM (
-    SELECT {bucket("event_time", _STEP_S)} AS slot, {_LEVEL} AS level, if(${{mode:singlequote}} = 'count', 1.,
-        notional_usd) AS part
-    FROM events
-    WHERE {_CHOSEN} AND position = '{position}'
-    UNION ALL
-    SELECT slot, toInt32(number), 0. FROM ({grid(_STEP_S)}) AS slots CROSS JOIN numbers({_LEVELS}) AS levels
-    WHERE {_SEEN}.3 > 0
-)
-GROUP BY time, level
-ORDER BY time, level
+WITH {_STEP_S} AS step, toUnixTimestamp({bucket("$__fromTime", "step")}) AS first_s,
+    toUInt32(intDiv(toUnixTimestamp($__toTime) - first_s, step) + 1) AS slots,
+    (
+        SELECT (arrayResize(groupArrayInsertAt(0.)(part, place), slots * {_LEVELS}, 0.), any(lowest_of_all),
+            any(ratio_of_all), count())
+        FROM (
+            SELECT toUInt32(intDiv(toUnixTimestamp({bucket("event_time", "step")}) - first_s, step) * {_LEVELS} + level)
+                    AS place,
+                sumIf(if(${{mode:singlequote}} = 'count', 1., notional_usd), position = '{position}') AS part,
+                any(lowest_log) AS lowest_of_all, any(ratio_log) AS ratio_of_all
+            FROM ({_ON_LEVELS})
+            GROUP BY place
+        )
+    ) AS seen,
+    toUInt8(greatest(0, least(12, 5 - floor(seen.2 / log(10))))) AS digits,
+    arrayMap(edge -> toDecimalString(exp(seen.2 + edge * seen.3), digits), range({_LEVELS + 1})) AS edges
+SELECT toDateTime(first_s + intDiv(number, {_LEVELS}) * step, 'UTC') AS time,
+    leftPad(edges[number % {_LEVELS} + 1], length(edges[{_LEVELS + 1}]), '0') AS price_from, seen.1[number + 1] AS Value
+FROM numbers(if(seen.4 = 0, 0, toUInt64(slots * {_LEVELS})))
+ORDER BY number
 """
 
 
@@ -73,10 +80,11 @@ ORDER BY time
 """
 
 _LEVEL_TABLE = f"""
-SELECT exp({_LOWEST} + level * {_RATIO}) AS price_from, exp({_LOWEST} + (level + 1) * {_RATIO}) AS price_to,
+SELECT exp(any(lowest_log) + level * any(ratio_log)) AS price_from,
+    exp(any(lowest_log) + (level + 1) * any(ratio_log)) AS price_to,
     sum(if(position = 'long', notional_usd, 0.)) AS longs, sum(if(position = 'short', notional_usd, 0.)) AS shorts,
     count() AS events
-FROM (SELECT {_LEVEL} AS level, position, notional_usd FROM events WHERE {_CHOSEN})
+FROM ({_ON_LEVELS})
 GROUP BY level
 ORDER BY longs + shorts DESC, level
 LIMIT 25

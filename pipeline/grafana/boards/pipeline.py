@@ -14,32 +14,28 @@ from pipeline.grafana.theme import BAD, GOOD, NEUTRAL, WORST
 _NOW = "least(now(), $__toTime)"
 
 
-def _age(column: str, view: str, name: str, more: str = "", sorted_by: str | None = None) -> str:
-    """Return a query of the age in seconds of the newest row of a view; NULL where there is none.
-
-    The time range is that of the column by which the table is sorted: by another one all of it would be read. Of a long
-    one the last week is enough, and the last hour if it has a row.
-    """
-    when = sorted_by or column
-    last_hour = f"$__timeFilter_ms({when}) AND {when} >= $__toTime_ms - toIntervalHour(1)"
-    return (
-        f"SELECT '{name}' AS what, if(count() = 0, NULL, max({column}){more}) AS newest, "
-        f"if(count() = 0, NULL, greatest(0, dateDiff('second', max({column}){more}, {_NOW}))) AS age "
-        f"FROM {view} WHERE $__timeFilter_ms({when}) AND {when} >= $__toTime_ms "
-        f"- toIntervalHour(if((SELECT count() FROM {view} WHERE {last_hour}) > 0, 1, 7 * 24))"
-    )
-
-
-_STAGES = (
-    _age("last_time", "heartbeats", "a collector spoke", sorted_by="start"),
-    _age("received_time", "events", "a liquidation was read", sorted_by="event_time"),
-    _age("start", "coverage", "a minute was closed by the worker", " + toIntervalMinute(1)"),
-    _age("start", "bars_1m", "a bar began"),
-    _age("received_time", "candles", "a candle was read", sorted_by="start"),
-    _age("received_time", "metrics", "a metric was read", sorted_by="time"),
+_KINDS = {
+    "heartbeats": "a collector spoke",
+    "events": "a liquidation was read",
+    "coverage": "a minute was closed by the worker",
+    "bars_1m": "a bar began",
+    "candles": "a candle was read",
+    "metrics": "a metric was read",
+}
+# Of a long time range the last week is enough. What has no row is shown, too: nothing of it came.
+_AGES = f"""
+SELECT transform(name, {list(_KINDS)}, {list(_KINDS.values())}, name) AS what, max(latest) AS newest,
+    if(isNull(newest), NULL, greatest(0, dateDiff('second', assumeNotNull(newest), {_NOW}))) AS age
+FROM (
+    SELECT kind AS name, newest AS latest
+    FROM newest_between(from_ms = toUnixTimestamp64Milli(greatest($__fromTime_ms, $__toTime_ms - toIntervalDay(7))),
+        to_ms = toUnixTimestamp64Milli($__toTime_ms))
+    UNION ALL
+    SELECT arrayJoin({list(_KINDS)}), NULL
 )
-# An ORDER BY behind a UNION ALL would be that of the last part alone.
-_AGES = "SELECT * FROM (\n" + "\nUNION ALL\n".join(_STAGES) + "\n)\nORDER BY age, what"
+GROUP BY name
+ORDER BY age, what
+"""
 
 # Behind what the collectors have said, which goes by the same log and the same sink: the rest is the worker's delay.
 _WORKER = """

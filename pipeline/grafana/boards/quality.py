@@ -282,6 +282,7 @@ QUALITY: Final = Dashboard(
                     Chart("line", logarithmic=True),
                     (Query(_DELAY),),
                     unit="s",
+                    interval="5m",
                 ),
                 Panel(
                     11,

@@ -127,7 +127,8 @@ def _chosen(variables: Sequence[Variable], ask: Ask, of: TimeRange, wanted: Want
 
 
 def _shown(panel: Panel, drawing: _Drawing) -> pages.Shown:
-    answers = [read(drawing.ask(expand(query.sql, drawing.of, drawing.values))) for query in panel.queries]
+    span = _span(panel, drawing.of)
+    answers = [read(drawing.ask(expand(query.sql, span, drawing.values))) for query in panel.queries]
     is_empty = not isinstance(panel.picture, Words) and not any(_says_something(answer) for answer in answers)
     title = _REFERENCE.sub(lambda found: drawing.words.get(found[1] or found[2], found[0]), panel.title)
     if "$mode" in panel.title and drawing.values["mode"] == "usd":
@@ -138,6 +139,11 @@ def _shown(panel: Panel, drawing: _Drawing) -> pages.Shown:
     return pages.Shown(name, title, panel.question, body, width, is_empty)
 
 
+def _span(panel: Panel, of: TimeRange) -> TimeRange:
+    """Return the time range with the panel's shortest bucket at least, as Grafana has it."""
+    return replace(of, interval_ms=max(of.interval_ms, panel.interval_ms))
+
+
 def _says_something(answer: Answer) -> bool:
     return any(value is not None for row in answer.rows for value in row)
 
@@ -145,7 +151,7 @@ def _says_something(answer: Answer) -> bool:
 def _drawn(panel: Panel, name: str, answers: Sequence[Answer], drawing: _Drawing) -> Iterator[str]:
     of, theme = drawing.of, drawing.theme
     # Heatmaps have buckets of their own; what is no longer than a bucket of theirs is drawn with it.
-    span = replace(of, interval_ms=max(of.interval_ms, _interval_ms(panel.interval)))
+    span = _span(panel, of)
     picture = panel.picture
     marked = tuple(drawing.marks) if isinstance(picture, Chart | Candles) else ()
     frame = charts.Frame(span, panel.width * _PIXELS_OF_COLUMN, panel.height * _PIXELS_OF_LINE, marked)
@@ -180,8 +186,3 @@ def _svg(specification: Mapping[str, Any], name: str) -> str:
     for number, found in enumerate(dict.fromkeys(_ID.findall(drawn))):
         drawn = re.sub(rf'(id="|url\(#){re.escape(found)}(?=["\)])', rf"\g<1>{name}-{number}", drawn)
     return drawn
-
-
-def _interval_ms(interval: str) -> int:
-    unit: Mapping[str, int] = {"s": 1_000, "m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": 1_440 * MINUTE_MS}
-    return int(interval[:-1]) * unit[interval[-1]]
