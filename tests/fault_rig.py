@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -259,8 +259,12 @@ class Rig:
             raise self.failure
         return {topic: left for topic, left in worker_lag(self.settings).items() if left}
 
-    def wait_for_worker(self, timeout_s: float = 120.0) -> None:
-        self._wait(self.worker_lag, timeout_s)
+    def wait_for_worker(self, timeout_s: float = 120.0, meanwhile: Callable[[], None] = lambda: None) -> None:
+        def lag() -> int:
+            meanwhile()
+            return self.worker_lag()
+
+        self._wait(lag, timeout_s)
 
     def wait_for_sink(self, timeout_s: float = 120.0) -> None:
         self._wait(lambda: sink_lag(self.settings), timeout_s)

@@ -115,6 +115,7 @@ class LiveRig:
         self._folder = folder
         self._started = 0
         self._children = []
+        self._worker = rig.start("worker")
 
     def settings_of_ingest(self) -> Settings:
         return Settings(
@@ -149,6 +150,15 @@ class LiveRig:
     def _subscribed_paths(self) -> set[tuple[str, str]]:
         return {(client.exchange, client.path) for client in self.exchanges.server._every() if client.topics}
 
+    def _keep_worker(self) -> None:
+        """Start the worker again if it gave up on the broker, as compose does; nothing else may end it."""
+        code = self._worker.poll()
+        if code is not None:
+            said = self._worker.rig_log.read_text()
+            assert code == 1, (code, said[-2000:])
+            assert "KafkaUnavailableError" in said.rstrip().rpartition("\n")[2], said[-2000:]
+            self._worker = self.rig.start("worker")
+
     def kill(self, child) -> None:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
@@ -160,7 +170,7 @@ class LiveRig:
 
     def check(self, least: int = 100) -> Covered:
         """Compare rows with the ledger. Everything must have ended but worker and sink, which catch up first."""
-        self.rig.wait_for_worker()
+        self.rig.wait_for_worker(meanwhile=self._keep_worker)
         self.rig.wait_for_sink()
         self.rig.stop()
         covered = covered_by(self._partition_zero())
@@ -262,7 +272,6 @@ def live_rig(
     live: LiveRig | None = None
     with served(play, ledger) as exchanges:
         try:
-            rig.start("worker")
             rig.start("sink")
             live = LiveRig(rig, exchanges, ledger, folder)
             yield live

@@ -84,9 +84,12 @@ class Consumer(driver.Consumer):
         # same reason.
         acked, gap, committed = self._acked[tp], self._gap[tp], self._committed_offset[tp] or 0
         acked[:] = {offset for offset in acked if offset >= committed}
-        for known in acked:
-            if gap.overlaps(known):
-                gap.chop(known, known + 1)
+        if gap:
+            # Behind a hole Faust keeps every offset, and what is below the first gap was looked at before.
+            first = gap.begin()
+            for known in acked:
+                if known >= first and gap.overlaps(known):
+                    gap.chop(known, known + 1)
         offset: int | None = super()._new_offset(tp)
         return offset
 
