@@ -788,6 +788,24 @@ def test_regimes_are_by_the_assets_own_quantiles_of_the_days_before(client, code
     }
 
 
+def test_bars_of_which_no_coverage_is_known_have_no_regime(client, codec):
+    times = [DAY, DAY + 5 * MINUTE, DAY + 10 * MINUTE]
+    store(
+        client,
+        codec,
+        [liquidation(1), *(bar(time) for time in times), *(coverage(times[1] + n * MINUTE) for n in range(5))],
+    )
+
+    rows = select(client, "SELECT * FROM liquidations.regimes ORDER BY start")
+
+    assert [(row["start"], row["coverage"], row["regime"]) for row in rows] == [
+        (at(times[0]), None, None),
+        (at(times[1]), 1.0, None),
+        (at(times[2]), None, None),
+    ]
+    assert len({row["usd"] for row in rows}) == 1
+
+
 def test_the_newest_row_of_each_kind_in_a_time_range(client, codec):
     unheard = liquidation(3, event_time=DAY + 4_000, event_time_kind="received", received_time=(DAY + 9_000) * 1_000)
     store(
