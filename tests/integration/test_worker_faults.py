@@ -250,6 +250,16 @@ def test_fetched_batches_that_never_reach_the_agent_are_read_again(kafka, rig_on
     assert rig.published_rows() == plain_fold(log, rig.settings)
 
 
+def test_a_first_batch_of_one_record_does_not_hold_the_offset_of_the_group(kafka, rig_on):
+    rig = rig_on(kafka, partitions=1)
+    log = market_log(seed=19, seconds=60, events_per_second=10)
+    rig.start("worker")
+    for part in (log[:1], log[1:]):
+        rig.publish(part).join(60)
+        rig.wait_for_worker()
+    assert rig.published_rows() == plain_fold(log, rig.settings)
+
+
 def test_records_that_the_broker_deleted_unread_are_told_and_the_rest_is_folded(kafka, rig_on):
     rig = rig_on(kafka, partitions=1)
     log = market_log(seed=18, seconds=120, events_per_second=10)
