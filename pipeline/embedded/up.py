@@ -91,6 +91,7 @@ def run_up(settings: Settings, data: Path, ingest_words: Sequence[str], simulate
             ingest = _part(stack, "ingest", ["ingest", *words], logs, run, _GOODBYE_S)
             parts.append(ingest)
             say(f'collecting; SQL: liquidations sql --data {data} "SELECT ..." (answered on {where}); Ctrl-C stops')
+            say(f"to keep what comes: LIQUIDATIONS_BOOTSTRAP_SERVERS={run.bootstrap_servers} liquidations record")
             _Watch(run, broker, sink, parts, say).until(stop)
             say("stopping: ingest says goodbye, then the rest is folded and stored")
             ingest.end(_GOODBYE_S)

@@ -113,6 +113,8 @@ class _Recorder:
                 if self._held_bytes >= _MOST_HELD_BYTES or now_s >= stepped_s + self._interval_s:
                     self._step()
                     stepped_s = now_s
+                    if until_now:
+                        _log.info("record_goes_on", frames=self._counts.frames)
                 if now_s >= looked_s + _LOOK_FOR_PARTITIONS_S:
                     self._step()
                     # A partition that is added later is recorded from its beginning.
