@@ -84,6 +84,7 @@ COLUMNS = {
     "sightings": "event_id exchange event_time collectors",
     "collectors_1m": "exchange start collectors events seen_by only_by only_one only_one_share",
     "collectors_1h": "exchange start collectors events seen_by only_by only_one only_one_share",
+    "collectors_between": "exchange start collectors events seen_by only_by only_one only_one_share",
     "dead_letters": "dead_letter_id stage reason message exchange channel connection sequence index received_time"
     " payload payload_encoding",
     "candles": "exchange symbol instrument asset start open high low close volume volume_usd taker_buy_usd trades"
@@ -193,7 +194,7 @@ def test_a_repeated_insert_changes_no_view(client, codec):
         *(bar(DAY + MINUTE * minute, revision=5) for minute in range(50)),
         *(coverage(DAY + MINUTE * minute) for minute in range(50)),
         *(coverage(DAY + MINUTE * minute, alive_ms=9, frames=0, symbol="NEWUSDT") for minute in range(50)),
-        *(heartbeat(DAY + 1_000 * second) for second in range(50)),
+        *(heartbeat(DAY + 1_000 * second, collector=name) for second in range(50) for name in ("tokyo", "paris")),
         *(liquidation(number, source=live("tokyo")) for number in range(50)),
         tally(),
         candle(),

@@ -243,6 +243,50 @@ def test_the_share_of_what_only_one_collector_saw(client, codec):
     ]
 
 
+def test_collectors_of_a_time_range_are_those_of_its_hours_where_several_spoke(client, codec):
+    hour, chance = 60 * MINUTE, random.Random(8)
+    exchanges = {"binance": {}, "bitmex": {"event_time_kind": "received"}, "okx": {}}
+    seen = []
+    for number in range(300):
+        exchange = chance.choice(list(exchanges))
+        time = DAY + chance.randrange(4 * hour)
+        names = ("tokyo",) if exchange == "okx" else chance.choice([("tokyo",), ("paris",), ("paris", "tokyo")])
+        seen += [
+            liquidation(
+                number,
+                exchange=exchange,
+                event_time=time,
+                received_time=time * 1_000 + n,
+                source=live(name, number),
+                **exchanges[exchange],
+            )
+            for n, name in enumerate(names)
+        ]
+    said = [
+        heartbeat(DAY + n * 20 * MINUTE, exchange=exchange, collector=name)
+        for n in range(12)
+        for exchange in exchanges
+        for name in (("tokyo",) if exchange == "okx" else ("tokyo", "paris", "osaka"))
+    ]
+    chance.shuffle(seen)
+    for first in range(0, len(seen), 60):
+        store(client, codec, seen[first : first + 60])
+    store(client, codec, [*said, *seen[:90]])
+
+    every = client.query("SELECT * FROM liquidations.collectors_1h WHERE exchange != 'okx' ORDER BY ALL").result_rows
+    assert len(every) == 8
+    for begin, end, hours in (
+        (DAY, DAY + 4 * hour, (0, 4)),
+        (DAY, DAY, (0, 1)),
+        (DAY + 1, DAY + 2 * hour, (1, 3)),
+        (DAY + hour, DAY + 3 * hour - 1, (1, 3)),
+    ):
+        found = client.query(
+            f"SELECT * FROM liquidations.collectors_between(from_ms = {begin}, to_ms = {end}) ORDER BY ALL"
+        ).result_rows
+        assert found == [row for row in every if at(DAY + hours[0] * hour) <= row[1] < at(DAY + hours[1] * hour)]
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_of_an_event_without_a_time_of_the_exchange_the_first_received_stays(client, codec, order):
     """Each collector gives it a time of its own, so the rows have different keys."""

@@ -54,7 +54,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         metric(metric="open_interest_usd"),
         dead_letter(),
         coverage(exchange="bybit", channel="linear", symbol="BTCUSDT", alive_ms=5),
-        heartbeat(),
+        *(heartbeat(collector=name) for name in ("tokyo", "paris")),
         liquidation(1, source=live("tokyo")),
         silence(),
         anomaly(contributors=[liquidation(1).event_id]),

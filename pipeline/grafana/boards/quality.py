@@ -14,7 +14,7 @@ from pipeline.grafana.boards.shared import (
 )
 from pipeline.grafana.dashboard import Dashboard, Mark, Section
 from pipeline.grafana.panel import Chart, Column, Number, Panel, Query, Rows, Step
-from pipeline.grafana.sql import ASSET, CONTRACTS, EXCHANGE, bucket
+from pipeline.grafana.sql import ASSET, BETWEEN, CONTRACTS, EXCHANGE, bucket
 from pipeline.grafana.theme import BAD, GOOD, NEUTRAL, WORST
 
 _NONE_IS_GOOD = (Step(None, GOOD), Step(1, BAD), Step(100, WORST))
@@ -124,26 +124,19 @@ ORDER BY refused DESC, stage, exchange, reason
 LIMIT 200
 """
 
-# Only these exchanges have something to compare, and looking at every event of the others would take long.
-_SEVERAL = (
-    "exchange IN (SELECT exchange FROM heartbeats WHERE $__timeFilter_ms(start) GROUP BY exchange "
-    "HAVING uniqExact(collector) > 1)"
-)
-
 _ONLY_ONE = f"""
-SELECT toStartOfHour(start) AS time, exchange AS venue, sum(only_one) / sum(events) AS Value
-FROM collectors_1h
-WHERE $__timeFilter_ms(start) AND only_one_share IS NOT NULL AND {EXCHANGE} AND {_SEVERAL}
-GROUP BY time, venue
+SELECT toStartOfHour(start) AS time, exchange AS venue, only_one_share AS Value
+FROM collectors_between({BETWEEN})
+WHERE $__timeFilter_ms(start) AND only_one_share IS NOT NULL AND {EXCHANGE}
 ORDER BY time, venue
 """
 
 _COLLECTORS = f"""
 SELECT exchange, collector, sum(saw) AS seen, sum(alone) AS `only by it`
 FROM (
-    SELECT exchange, events, arrayJoin(collectors) AS collector, seen_by[collector] AS saw, only_by[collector] AS alone
-    FROM collectors_1h
-    WHERE $__timeFilter_ms(start) AND {EXCHANGE} AND {_SEVERAL}
+    SELECT exchange, arrayJoin(collectors) AS collector, seen_by[collector] AS saw, only_by[collector] AS alone
+    FROM collectors_between({BETWEEN})
+    WHERE $__timeFilter_ms(start) AND {EXCHANGE}
 )
 GROUP BY exchange, collector
 ORDER BY exchange, collector
