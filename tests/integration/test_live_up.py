@@ -29,7 +29,10 @@ def children_of(process: subprocess.Popen[str]) -> dict[str, int]:
     """Return the parts that run now, by the word that tells them apart."""
     found = {}
     for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+        try:
+            command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended since
         for word in ("worker", "ingest", "simulate", "broker"):
             if word.encode() in command:
                 found[word] = int(number)
