@@ -473,3 +473,14 @@ def test_the_mean_size_is_that_of_the_events(client):
         " WHERE asset = 'BTC' GROUP BY toStartOfHour(event_time) ORDER BY toStartOfHour(event_time)"
     ).result_rows
     assert [(row["longs"], row["shorts"]) for row in rows] == [pytest.approx(pair, rel=0.02) for pair in expected]
+
+
+def test_a_cascade_counts_where_it_began_with_what_it_forced(client):
+    (found,) = client.query(
+        "SELECT toStartOfHour(started) AS hour, value, details['events'] AS events FROM anomalies"
+        " WHERE kind = 'cascade' AND position = 'long'"
+    ).named_results()
+    for mode, expected in (("usd", found["value"]), ("count", found["events"])):
+        (row,) = named(client, "anomalies", 11, mode=mode, interval="3600")
+        assert (row["time"], row["longs"], row["shorts"]) == (found["hour"], expected, 0)
+    assert named(client, "anomalies", 11, position=["short"]) == []

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.grafana.boards.choices import (
-    ASSETS,
-    EXCHANGES,
-    INTERVAL,
-    KINDS,
-    LEAST,
-    LEAST_LEVEL,
-    ONE_ANOMALY,
-    POSITIONS,
-    SYMBOLS,
-)
+from pipeline.grafana.boards.choices import KINDS, LEAST_LEVEL, OF_MANY, ONE_ANOMALY
 from pipeline.grafana.boards.findings import (
     ANOMALIES_UID,
     CASCADE_MARK,
@@ -25,10 +15,10 @@ from pipeline.grafana.boards.findings import (
     LEVEL_STEPS,
     OF,
 )
-from pipeline.grafana.boards.shared import age_panel, covered_panel, events_table, strip_panel
+from pipeline.grafana.boards.shared import LONG_AND_SHORT, age_panel, covered_panel, events_table, strip_panel
 from pipeline.grafana.dashboard import Dashboard, Section
 from pipeline.grafana.panel import Chart, Column, Number, Panel, Query, Rows, Step
-from pipeline.grafana.sql import LEAST_USD, bucket
+from pipeline.grafana.sql import ASSET, LEAST_USD, POSITION, bucket
 from pipeline.grafana.sql import SYMBOL as CONTRACT
 from pipeline.grafana.theme import BAD, GOOD
 
@@ -70,6 +60,18 @@ WHERE event_time >= {_ONE}.3 AND event_time <= {_ONE}.4 AND ({_ONE}.2 = '' OR as
 ORDER BY usd DESC, time
 """
 
+# What a cascade forced, at its begin; what the other position lost meanwhile is not in it.
+_IN_CASCADES = f"""
+SELECT {bucket("started")} AS time, sumIf(part, position = 'long') AS longs, sumIf(part, position = 'short') AS shorts
+FROM (
+    SELECT started, position, if(${{mode:singlequote}} = 'count', details['events'], value) AS part
+    FROM anomalies
+    WHERE $__timeFilter_ms(started) AND kind = 'cascade' AND {ASSET} AND {POSITION}
+)
+GROUP BY time
+ORDER BY time
+"""
+
 _FIRED = f"""
 SELECT kind, level, count() AS fired, countIf(state = 'open') AS `open now`, uniqExact(asset, symbol) AS about,
     countIf(degraded) / count() AS `degraded`, max(started) AS latest
@@ -104,7 +106,7 @@ ANOMALIES: Final = Dashboard(
     ANOMALIES_UID,
     "Liquidations: anomalies and cascades",
     "What did the rules find, why, and how soon?",
-    (ASSETS, EXCHANGES, SYMBOLS, INTERVAL, LEAST, POSITIONS, KINDS, LEAST_LEVEL, ONE_ANOMALY),
+    (*OF_MANY, KINDS, LEAST_LEVEL, ONE_ANOMALY),
     (
         Section(
             100,
@@ -178,6 +180,16 @@ ANOMALIES: Final = Dashboard(
                     (Query(CASCADES, "table"),),
                     width=24,
                     height=10,
+                    empty="no cascade",
+                ),
+                Panel(
+                    11,
+                    "Liquidated in cascades, $mode: ${bound}",
+                    "How much of the forced flow came in runs that fed themselves, and when did they begin?",
+                    Chart("columns", LONG_AND_SHORT[:2], stacked=True),
+                    (Query(_IN_CASCADES),),
+                    unit="short",
+                    width=24,
                     empty="no cascade",
                 ),
             ),
