@@ -128,7 +128,10 @@ class KafkaBroker:
 
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        child = self._running()
+        child.send_signal(signal.SIGSTOP)
+        # Its threads stop one after the other.
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
 
     def resume(self) -> None:
         self._running().send_signal(signal.SIGCONT)
