@@ -260,7 +260,7 @@ class Rig:
         return {topic: left for topic, left in worker_lag(self.settings).items() if left}
 
     def wait_for_worker(self, timeout_s: float = 120.0, meanwhile: Callable[[], None] = lambda: None) -> None:
-        def lag() -> int:
+        def lag() -> dict[str, int]:
             meanwhile()
             return self.worker_lag()
 

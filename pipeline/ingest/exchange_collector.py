@@ -78,7 +78,6 @@ class ExchangeCollector:
         self._instruments: Mapping[str, Instrument] = {}
         # Contracts with liquidations since the start, whose market data are wanted.
         self._liquidated: set[str] = set()
-        self._knows_all = False
         self._chosen: frozenset[str] | None = None
         self._connection = statements_connection(settings.collector)
         pace = Pace(min(channel.limits.connections_per_s for channel in live.channels))
@@ -115,8 +114,7 @@ class ExchangeCollector:
                 listening.want(every)
         self._chosen = None
         self.choose()
-        if is_whole and not self._knows_all:
-            self._knows_all = True
+        if is_whole:
             since_ms = self._intake.next_ms()
             for listening in self._listenings:
                 listening.understand(since_ms)

@@ -103,7 +103,7 @@ class Intake:
 
     def next_ms(self) -> int:
         """Return the first whole millisecond behind the last frame: what begins with it can be said from there on."""
-        return self.now_us() // 1000 + 1
+        return self.now_ms() + 1
 
     def on_new_day(self, tell: Callable[[int], None]) -> None:
         """Have `tell` called before the first frame of each further UTC day, with the time of midnight (ms)."""
