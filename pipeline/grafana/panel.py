@@ -6,7 +6,9 @@ A panel is declared once. Grafana's dashboards and the report are made from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
+
+from pipeline.grafana.durations import in_seconds
 
 Shape = Literal["series", "table"]
 Draw = Literal["columns", "line", "area", "points", "steps"]
@@ -135,8 +137,6 @@ class Words:
     text: str
 
 
-_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
 Picture = Chart | Candles | Heat | Strip | Rows | Number | Words
 
 
@@ -164,4 +164,7 @@ class Panel:
     @property
     def interval_ms(self) -> int:
         """Return `interval` in ms."""
-        return int(self.interval[:-1]) * _UNITS_MS[self.interval[-1]]
+        seconds = in_seconds(self.interval)
+        if seconds is None:
+            raise ValueError(f"panel {self.number}: {self.interval!r} is no duration")
+        return seconds * 1_000

@@ -11,6 +11,7 @@ from pipeline.grafana.alert_json import api_group
 from pipeline.grafana.alert_rules import GROUPS
 from pipeline.grafana.client import Grafana, GrafanaError
 from pipeline.grafana.dashboard_json import TAG
+from pipeline.grafana.durations import in_seconds
 from pipeline.grafana.files import dashboards, json_text, theme_of
 from pipeline.settings import Settings
 
@@ -119,20 +120,7 @@ def _comparable(found: Any, declared: Any) -> Any:  # noqa: ANN401 - JSON
     return found
 
 
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-
-
 def _seconds(duration: object) -> object:
-    """Return a duration such as `1h2m` or `0s` in seconds, anything else as it is."""
-    if not isinstance(duration, str):
-        return duration
-    total, digits = 0, ""
-    for letter in duration:
-        if letter.isdigit():
-            digits += letter
-        elif letter in _UNITS_S and digits:
-            total += int(digits) * _UNITS_S[letter]
-            digits = ""
-        else:
-            return duration
-    return total if not digits else duration
+    """Return a duration in seconds, anything else as it is."""
+    seconds = in_seconds(duration) if isinstance(duration, str) else None
+    return duration if seconds is None else seconds
