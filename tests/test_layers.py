@@ -60,6 +60,7 @@ OWNERS = {
     "grafana_api": {"grafana"},
     "importlib": {"embedded", "feeds.discovery"},
     "mode": {"worker"},
+    "numpy": {"detect"},
     "polars": {"blocks", "embedded", "feeds.archives", "worker"},
     "pydantic_settings": {"settings"},
     "requests": {"grafana"},
@@ -71,7 +72,7 @@ OWNERS = {
 PURE_LIBRARIES = {
     *("__future__", "abc", "collections", "dataclasses", "enum", "types", "typing"),
     *("functools", "itertools", "operator"),
-    *("base64", "binascii", "hashlib", "io", "orjson", "re", "struct", "polars", "tomllib", "zlib"),
+    *("base64", "binascii", "hashlib", "io", "orjson", "re", "struct", "numpy", "polars", "tomllib", "zlib"),
     *("annotated_types", "pydantic", "pydantic_core"),
     *("bisect", "datetime", "decimal", "difflib", "fractions", "heapq", "math", "statistics"),
     # For the names of paths, and to find the files of exchanges.

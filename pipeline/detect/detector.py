@@ -11,6 +11,7 @@ from pipeline.detect.coverage_history import CoverageHistory, FeedKey, Feeds
 from pipeline.detect.finding import Findings
 from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.rules import Rules
+from pipeline.detect.tick_events import Numbering, TickEvents
 from pipeline.detect.waiting import NO_ROOM, Room
 from pipeline.records import Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
@@ -68,6 +69,7 @@ class Facts:
     outputs: list[Found] = field(default_factory=list)
     pulses: list[Pulse] = field(default_factory=list)
     partition: int = 0
+    numbering: Numbering = field(default_factory=Numbering)
 
 
 class Detector:
@@ -88,7 +90,7 @@ class Detector:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
 
-    def take_tick(self, events: Sequence[LiquidationRow]) -> None:
+    def take_tick(self, events: TickEvents) -> None:
         """Take all liquidations that were read since the tick before, in the order of the log."""
 
     def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:

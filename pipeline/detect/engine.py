@@ -234,8 +234,9 @@ class Engine:
         """Have the detectors see what was read since the last tick, or have it wait."""
         accepted, self.accepted = self.accepted, []
         self._pending.take_all()
+        events = self.facts.numbering.events(accepted)
         for detector in self.detectors:
-            detector.take_tick(accepted)
+            detector.take_tick(events)
         by_asset: defaultdict[str, list[LiquidationRow]] = defaultdict(list)
         for row in accepted:
             by_asset[row[4]].append(row)

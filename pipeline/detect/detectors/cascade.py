@@ -22,9 +22,10 @@ from pipeline.detect.cascade import (
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, largest_stored, stored_largest
 from pipeline.detect.run_sizes import DAY_MS
+from pipeline.detect.tick_events import TickEvents
 from pipeline.detect.waiting import ANY_ROOM, ENDLESS
 from pipeline.records import Cascade, Closed
-from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.windows.fold import Cell
 
 _KIND: Final = "cascade"
 # A cascade of ten times its threshold is a warning, of a hundred times critical, of a thousand times pages a person.
@@ -63,10 +64,10 @@ class CascadeDetector(Detector):
         self._written_days: dict[str, set[int]] = {}
         self._findings: dict[str, dict[RunKey, Finding]] = {}
 
-    def take_tick(self, events: Sequence[LiquidationRow]) -> None:
+    def take_tick(self, events: TickEvents) -> None:
         """Sum the events up by asset, second and position; note which assets must be looked at."""
         assets, touched = self._assets, self._touched
-        for row in events:
+        for row in events.rows:
             asset = row[4]
             runs = assets.get(asset)
             if runs is None:
@@ -74,7 +75,7 @@ class CascadeDetector(Detector):
             runs.take(row)
             if runs.room_micros < 0 or runs.room_events < 0:
                 touched.add(asset)
-        seen = {row[4] for row in events}
+        seen = {row[4] for row in events.rows}
         self._active |= seen
         self._changed |= seen
 

@@ -7,7 +7,7 @@ nothing older can come. A tick without liquidations has a pulse as well: the rul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,9 +15,10 @@ import orjson
 
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor, note_largest
+from pipeline.detect.tick_events import TickEvents
 from pipeline.detect.waiting import ANY_ROOM
 from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Pulse, PulseChannel, PulseLargest, PulseSum
-from pipeline.windows.fold import SECOND_MS, Cell, LiquidationRow
+from pipeline.windows.fold import SECOND_MS, Cell
 from pipeline.windows.parameters import MINUTE_MS
 
 # About 300 kB, well below the broker's usual limit of one megabyte.
@@ -68,10 +69,10 @@ class PulsesDetector(Detector):
         self._told_minute = 0
         self._changed = False
 
-    def take_tick(self, events: Sequence[LiquidationRow]) -> None:
+    def take_tick(self, events: TickEvents) -> None:
         """Sum the liquidations up."""
         sums, largest = self._sums, self._largest
-        for event_id, exchange, _, _, _, position, _, micros, time, _, _, kind, _ in events:
+        for event_id, exchange, _, _, _, position, _, micros, time, _, _, kind, _ in events.rows:
             second = time - time % SECOND_MS
             one = sums.get((second, exchange))
             if one is None:

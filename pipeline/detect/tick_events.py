@@ -1,0 +1,171 @@
+"""The liquidations of one tick by column, so that rules can add up all assets of a partition at once.
+
+Assets, contracts, exchanges and feeds get numbers in the order in which a partition first sees them. Numbers live in
+memory only: nothing that is stored or said depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.records import COMPLETENESS_RANKS
+from pipeline.windows.fold import LiquidationRow
+
+Integers = NDArray[np.int64]
+
+Contract = tuple[str, str]  # exchange, symbol
+
+
+@dataclass(frozen=True, slots=True)
+class TickEvents:
+    """Liquidations in the order of the log, as `rows` and as columns of the same length.
+
+    `assets`, `contracts` and `exchanges` are numbers of `Numbering`. `micros` are micro-dollars, `times` ms, `ranks`
+    those of completeness.
+    """
+
+    rows: Sequence[LiquidationRow]
+    assets: Integers
+    contracts: Integers
+    exchanges: Integers
+    is_long: NDArray[np.bool_]
+    prices: NDArray[np.float64]
+    micros: Integers
+    times: Integers
+    ranks: Integers
+
+    def only(self, chosen: NDArray[np.bool_]) -> TickEvents:
+        """Return those that are `chosen`."""
+        if chosen.all():
+            return self
+        places = np.flatnonzero(chosen)
+        rows = self.rows
+        return TickEvents(
+            [rows[place] for place in places.tolist()],
+            self.assets[places],
+            self.contracts[places],
+            self.exchanges[places],
+            self.is_long[places],
+            self.prices[places],
+            self.micros[places],
+            self.times[places],
+            self.ranks[places],
+        )
+
+
+@dataclass(slots=True)
+class Numbering:
+    """What the numbers stand for.
+
+    `contract_names` has exchange and symbol, `asset_of` the number of each contract's asset, `contracts_of` the
+    numbers of each asset's contracts.
+    """
+
+    asset_names: list[str] = field(default_factory=list)
+    contract_names: list[Contract] = field(default_factory=list)
+    exchange_names: list[str] = field(default_factory=list)
+    asset_of: list[int] = field(default_factory=list)
+    contracts_of: list[list[int]] = field(default_factory=list)
+    _assets: dict[str, int] = field(default_factory=dict)
+    _exchanges: dict[str, int] = field(default_factory=dict)
+    _contracts: dict[tuple[str, str, str], tuple[int, int, int]] = field(default_factory=dict)
+
+    def asset(self, name: str) -> int:
+        """Return the number of an asset, which may be new."""
+        number = self._assets.get(name)
+        if number is None:
+            number = self._assets[name] = len(self.asset_names)
+            self.asset_names.append(name)
+            self.contracts_of.append([])
+        return number
+
+    def contract(self, asset: str, exchange: str, symbol: str) -> int:
+        """Return the number of a contract, which may be new."""
+        return self._numbers((asset, exchange, symbol))[0]
+
+    def events(self, rows: Sequence[LiquidationRow]) -> TickEvents:
+        """Return `rows`, of which there must be some, by column."""
+        _, exchanges, symbols, _, assets, positions, prices, micros, times, _, _, kinds, _ = zip(*rows, strict=True)
+        known, keys = self._contracts, list(zip(assets, exchanges, symbols, strict=True))
+        try:
+            found = [known[key] for key in keys]
+        except KeyError:
+            found = [self._numbers(key) for key in keys]
+        numbers = np.array(found, dtype=np.int64).T
+        return TickEvents(
+            rows,
+            numbers[1],
+            numbers[0],
+            numbers[2],
+            np.array([position == "long" for position in positions], dtype=np.bool_),
+            np.array(prices, dtype=np.float64),
+            np.array(micros, dtype=np.int64),
+            np.array(times, dtype=np.int64),
+            np.array([COMPLETENESS_RANKS[kind] for kind in kinds], dtype=np.int64),
+        )
+
+    def _numbers(self, key: tuple[str, str, str]) -> tuple[int, int, int]:
+        """Return the numbers of a contract, of its asset and of its exchange."""
+        found = self._contracts.get(key)
+        if found is None:
+            asset, exchange, symbol = key
+            number, of_asset = len(self.contract_names), self.asset(asset)
+            of_exchange = self._exchanges.get(exchange)
+            if of_exchange is None:
+                of_exchange = self._exchanges[exchange] = len(self.exchange_names)
+                self.exchange_names.append(exchange)
+            self.contract_names.append((exchange, symbol))
+            self.asset_of.append(of_asset)
+            self.contracts_of[of_asset].append(number)
+            found = self._contracts[key] = number, of_asset, of_exchange
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows in groups of equal keys: `order` sorts them, group after group begins at `begins` there."""
+
+    order: Integers
+    begins: Integers
+
+    def sums(self, values: Integers) -> Integers:
+        """Return each group's sum."""
+        return np.add.reduceat(values[self.order], self.begins)
+
+    def least(self, values: Integers) -> Integers:
+        """Return each group's minimum."""
+        return np.minimum.reduceat(values[self.order], self.begins)
+
+    def most(self, values: Integers) -> Integers:
+        """Return each group's maximum."""
+        return np.maximum.reduceat(values[self.order], self.begins)
+
+    def of(self, values: Integers) -> list[int]:
+        """Return of each group the value of its first row."""
+        return values[self.order[self.begins]].tolist()  # type: ignore[no-any-return]
+
+    @property
+    def counts(self) -> Integers:
+        """Return each group's number of rows."""
+        return np.diff(self.begins, append=len(self.order))
+
+    def places(self) -> list[list[int]]:
+        """Return each group's rows, by their places."""
+        order = self.order.tolist()
+        return [order[begin:end] for begin, end in pairwise([*self.begins.tolist(), len(order)])]
+
+
+def groups_of(*keys: Integers) -> Groups:
+    """Return the groups of rows with equal `keys`, ordered by the first, the second and so on, then by place."""
+    order = np.lexsort(keys[::-1])
+    first = np.zeros(len(order), dtype=np.bool_)
+    first[0] = True
+    for key in keys:
+        ordered = key[order]
+        first[1:] |= ordered[1:] != ordered[:-1]
+    return Groups(order, np.flatnonzero(first))
