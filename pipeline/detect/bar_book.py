@@ -1,204 +1,251 @@
 """Bars of one, five and sixty minutes of each contract and asset, for as far back as rules look.
 
 Only bars with events are kept. They are sums of what was folded into the fold's minutes, so a late event corrects them
-too. Cells: `ASSET/INTERVAL/START` with one bar of an asset, by contract.
+too. A bar that can still change is a row in an array of all bars of its start, so that a tick adds all its events with
+a few additions; when nothing can change it any more, only those with events are kept of that array.
+
+Cells: `ASSET/INTERVAL/START` with one bar of an asset, by contract.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import orjson
 
 from pipeline.detect.coverage_history import INTERVALS_MS
-from pipeline.windows.fold import Cell, LiquidationRow
-from pipeline.windows.parameters import MINUTE_MS
+from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents
+from pipeline.windows.fold import Cell
+from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 
 HOUR_MS: Final = 3_600_000
 
-Contract = tuple[str, str]  # exchange, symbol
 # Micro-dollars of longs and of shorts, number of longs and of shorts.
 Sums = list[int]
+# An asset or a contract, by its place in the arrays: twice the asset's number, or twice the contract's and one more.
+Owner = int
+_COLUMNS: Final = 4
+_COUNTS: Final = 2
+
+
+def of_asset(number: int) -> Owner:
+    """Return the place of an asset's bars."""
+    return 2 * number
+
+
+def of_contract(number: int) -> Owner:
+    """Return the place of a contract's bars."""
+    return 2 * number + 1
+
+
+def is_contract(owner: Owner) -> bool:
+    """Tell a contract's place from an asset's."""
+    return bool(owner % 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
-    """The three bars of a contract, and of its asset, that one minute belongs to."""
+class TouchedBars:
+    """The bars of one interval (by number) and start (ms) that have new events: their `owners`, ascending."""
 
-    contract: Contract
-    minute: int
-    starts: tuple[int, ...]
-    of_contract: tuple[Sums, ...]
-    of_asset: tuple[Sums, ...]
+    interval: int
+    start: int
+    owners: Integers
 
-
-@dataclass(slots=True)
-class AssetBars:
-    """The bars of one asset by start, for each of `INTERVALS_MS`: of each contract, and of all together.
-
-    `latest` are the bars into which the last event of each contract went, `changed` the minutes of events that no
-    checkpoint has written.
-    """
-
-    contracts: tuple[dict[int, dict[Contract, Sums]], ...] = field(default_factory=lambda: ({}, {}, {}))
-    totals: tuple[dict[int, Sums], ...] = field(default_factory=lambda: ({}, {}, {}))
-    latest: dict[Contract, Bars] = field(default_factory=dict)
-    changed: set[int] = field(default_factory=set)
-
-    def of(self, contract: Contract | None, interval: int, start: int) -> Sums | None:
-        """Return the bar of a contract, or of the asset; None if it has no events."""
-        if contract is None:
-            return self.totals[interval].get(start)
-        bar = self.contracts[interval].get(start)
-        return None if bar is None else bar.get(contract)
-
-    def reader(self, contract: Contract | None, interval: int) -> Callable[[int], Sums | None]:
-        """Return how to read the bars of a contract, or of the asset, by start."""
-        if contract is None:
-            return self.totals[interval].get
-        bars = self.contracts[interval]
-        return lambda start: None if (bar := bars.get(start)) is None else bar.get(contract)
+    @property
+    def contracts(self) -> list[int]:
+        """Return the numbers of the contracts among the owners."""
+        owners = self.owners
+        return (owners[owners % 2 == 1] // 2).tolist()  # type: ignore[no-any-return]
 
 
 class BarBook:
     """The bars of all assets of a partition, made of events of at least `least_micros`."""
 
-    def __init__(self, kept_bars: int, least_micros: int = 0) -> None:
+    def __init__(
+        self, numbering: Numbering, parameters: WindowParameters, kept_bars: int, least_micros: int = 0
+    ) -> None:
+        self._numbering = numbering
+        self._parameters = parameters
         self.kept_bars = kept_bars
         self._least = least_micros
-        self._assets: dict[str, AssetBars] = {}
-        self._changed: set[str] = set()
+        self._live: tuple[dict[int, Integers], ...] = tuple({} for _ in INTERVALS_MS)
+        self._past: tuple[dict[int, dict[Owner, Sums]], ...] = tuple({} for _ in INTERVALS_MS)
+        # Assets with events that no checkpoint has written, by minute.
+        self._changed: dict[int, set[int]] = {}
         self._deleted: list[bytes] = []
         self._looked_at = 0
-        self.forgotten: list[str] = []
 
-    def bars(self, asset: str) -> AssetBars:
-        """Return an asset's bars."""
-        bars = self._assets.get(asset)
-        if bars is None:
-            bars = self._assets[asset] = AssetBars()
-        return bars
+    def take_tick(self, events: TickEvents) -> list[TouchedBars]:
+        """Add the events of a tick; return the bars that have changed, by interval and start."""
+        contracts, assets, micros = events.contracts, events.assets, events.micros
+        minutes = events.times - events.times % MINUTE_MS
+        columns = 1 - events.is_long.astype(np.int64)
+        if self._least:
+            counted = micros >= self._least
+            contracts, assets, micros, columns = contracts[counted], assets[counted], micros[counted], columns[counted]
+            minutes = minutes[counted]
+        touched: dict[tuple[int, int], Integers] = {}
+        for minute in _distinct(minutes):
+            chosen = slice(None) if minutes[0] == minute and (minutes == minute).all() else minutes == minute
+            added = self._added(contracts[chosen], assets[chosen], columns[chosen], micros[chosen])
+            owners = np.flatnonzero(added[:, _COUNTS] + added[:, _COUNTS + 1])
+            sums = added[owners]
+            for interval, length in enumerate(INTERVALS_MS):
+                start = minute - minute % length
+                self._bars(interval, start)[owners] += sums
+                known = touched.get((interval, start))
+                touched[interval, start] = owners if known is None else np.union1d(known, owners)
+            self._changed.setdefault(minute, set()).update((owners[owners % 2 == 0] // 2).tolist())
+        return [TouchedBars(interval, start, owners) for (interval, start), owners in sorted(touched.items())]
+
+    def live(self, interval: int, start: int) -> Integers:
+        """Return the bars from `start` (ms) that can still change, and have been touched: a row for each owner."""
+        return self._live[interval][start]
+
+    def goes_on_after(self, interval: int, start: int) -> bool:
+        """Tell whether there are later bars than that from `start` (ms), which can still change."""
+        return max(self._live[interval]) > start
+
+    def starts(self, interval: int) -> list[int]:
+        """Return the starts (ms) of all bars of an interval, in order."""
+        return sorted({*self._past[interval], *self._live[interval]})
+
+    def owners(self, interval: int, start: int) -> list[Owner]:
+        """Return who has events in the bar from `start` (ms)."""
+        past = self._past[interval].get(start)
+        return list(past) if past is not None else list(_with_events(self._live[interval][start]))
 
     def sums(self, asset: str, contract: Contract | None, interval: int, start: int) -> Sums | None:
         """Return a bar of a contract, or of the asset; None if it has no events."""
-        bars = self._assets.get(asset)
-        return None if bars is None else bars.of(contract, interval, start)
+        return self.reader(asset, contract, interval)(start)
 
-    def assets(self) -> Iterable[tuple[str, AssetBars]]:
-        """Return the bars of all assets, by asset."""
-        return self._assets.items()
+    def reader(self, asset: str, contract: Contract | None, interval: int) -> Callable[[int], Sums | None]:
+        """Return how to read the bars of a contract, or of the asset, by start."""
+        owner = self.owner(asset, contract)
+        live, past = self._live[interval], self._past[interval]
 
-    def take(self, asset: str, events: Sequence[LiquidationRow]) -> list[Bars]:
-        """Add events to their bars; return the bars that have changed, those of each minute and contract once."""
-        bars = self.bars(asset)
-        latest = bars.latest
-        touched: dict[int, Bars] = {}
-        least = self._least
-        for row in events:
-            micros = row[7]
-            if micros < least:
-                continue
-            time = row[8]
-            minute = time - time % MINUTE_MS
-            contract = (row[1], row[2])
-            found = latest.get(contract)
-            if found is None or found.minute != minute:
-                found = latest[contract] = self._enter(asset, bars, contract, minute)
-            touched[id(found)] = found
-            minute_sums, five_sums, hour_sums = found.of_contract
-            minute_total, five_total, hour_total = found.of_asset
-            if row[5] == "long":
-                minute_sums[0] += micros
-                minute_sums[2] += 1
-                five_sums[0] += micros
-                five_sums[2] += 1
-                hour_sums[0] += micros
-                hour_sums[2] += 1
-                minute_total[0] += micros
-                minute_total[2] += 1
-                five_total[0] += micros
-                five_total[2] += 1
-                hour_total[0] += micros
-                hour_total[2] += 1
-            else:
-                minute_sums[1] += micros
-                minute_sums[3] += 1
-                five_sums[1] += micros
-                five_sums[3] += 1
-                hour_sums[1] += micros
-                hour_sums[3] += 1
-                minute_total[1] += micros
-                minute_total[3] += 1
-                five_total[1] += micros
-                five_total[3] += 1
-                hour_total[1] += micros
-                hour_total[3] += 1
-        if touched:
-            self._changed.add(asset)
-            bars.changed.update([found.minute for found in touched.values()])
-        return list(touched.values())
+        def read(start: int) -> Sums | None:
+            by_owner = past.get(start)
+            return _row(live.get(start), owner) if by_owner is None else by_owner.get(owner)
+
+        return read
+
+    def owner(self, asset: str, contract: Contract | None) -> Owner:
+        """Return the place of the bars of a contract, or of the asset."""
+        if contract is None:
+            return of_asset(self._numbering.asset(asset))
+        return of_contract(self._numbering.contract(asset, *contract))
+
+    def name(self, owner: Owner) -> tuple[str, Contract | None]:
+        """Return whose bars are at a place: an asset, and a contract if they are its own."""
+        numbering, number = self._numbering, owner // 2
+        if is_contract(owner):
+            return numbering.asset_names[numbering.asset_of[number]], numbering.contract_names[number]
+        return numbering.asset_names[number], None
 
     def forget(self, watermark: int) -> None:
-        """Forget assets all of whose bars are too old to be looked at; done once an hour, `forgotten` names them."""
-        self.forgotten = []
-        hour = watermark - watermark % HOUR_MS
-        if hour <= self._looked_at:
+        """Keep less of what can change no more, and forget what nobody looks at any more; done once a minute."""
+        minute = watermark - watermark % MINUTE_MS
+        if minute <= self._looked_at:
             return
-        self._looked_at = hour
-        gone_before = watermark - (self.kept_bars + 1) * INTERVALS_MS[-1]
-        for asset in [asset for asset, bars in self._assets.items() if max(bars.totals[-1], default=0) < gone_before]:
-            self.forgotten.append(asset)
-            for interval, known in enumerate(self._assets.pop(asset).totals):
-                self._deleted += [_name(asset, interval, start) for start in known]
-            self._changed.discard(asset)
+        self._looked_at = minute
+        for interval, length in enumerate(INTERVALS_MS):
+            live, past = self._live[interval], self._past[interval]
+            for start in [one for one in live if self._parameters.is_expired(one + length - MINUTE_MS, watermark)]:
+                past[start] = _with_events(live.pop(start))
+            # A bar that can still be corrected looks back, too.
+            late_ms = self._parameters.lateness_ms + self._parameters.correction_ms
+            oldest = minute - late_ms - (self.kept_bars + 1) * length
+            for start in [one for one in past if one < oldest]:
+                assets = [owner // 2 for owner in past.pop(start) if not is_contract(owner)]
+                self._deleted += [_name(self._numbering.asset_names[asset], interval, start) for asset in assets]
 
-    def cells(self) -> Iterable[Cell]:
+    def cells(self) -> Iterator[Cell]:
         """Yield the bars that changed since the last call, and delete those that are too old."""
-        for name in self._deleted:
-            yield name, None
+        for gone in self._deleted:
+            yield gone, None
         self._deleted = []
-        for asset in sorted(self._changed):
-            bars = self._assets[asset]
-            for interval, length in enumerate(INTERVALS_MS):
-                for start in sorted({minute - minute % length for minute in bars.changed}):
-                    stored = [[*contract, *sums] for contract, sums in bars.contracts[interval].get(start, {}).items()]
-                    if stored:
-                        yield _name(asset, interval, start), orjson.dumps([asset, interval, start, stored])
-            bars.changed = set()
-        self._changed = set()
+        changed, self._changed = self._changed, {}
+        bars = {
+            (interval, minute - minute % length, asset)
+            for minute, assets in changed.items()
+            for interval, length in enumerate(INTERVALS_MS)
+            for asset in assets
+        }
+        for interval, start, asset in sorted(bars):
+            stored = list(self._stored(interval, start, asset))
+            if stored:
+                name = self._numbering.asset_names[asset]
+                yield _name(name, interval, start), orjson.dumps([name, interval, start, stored])
 
-    def restore(self, cells: Mapping[str, bytes]) -> None:
-        """Take in the cells of a checkpoint."""
+    def restore(self, cells: Mapping[str, bytes], watermark: int) -> None:
+        """Take in the cells of a checkpoint that was taken at `watermark` (ms)."""
         for value in cells.values():
             asset, interval, start, stored = orjson.loads(value)
-            bars = self.bars(asset)
-            bar: dict[Contract, Sums] = {(exchange, symbol): sums for exchange, symbol, *sums in stored}
-            bars.contracts[interval][start] = bar
-            bars.totals[interval][start] = [sum(column) for column in zip(*bar.values(), strict=True)]
+            bars = {self.owner(asset, (exchange, symbol)): sums for exchange, symbol, *sums in stored}
+            bars[self.owner(asset, None)] = [sum(column) for column in zip(*bars.values(), strict=True)]
+            self._past[interval].setdefault(start, {}).update(bars)
+        for interval, length in enumerate(INTERVALS_MS):
+            past = self._past[interval]
+            for start in [one for one in past if not self._parameters.is_expired(one + length - MINUTE_MS, watermark)]:
+                by_owner = past.pop(start)
+                live = self._bars(interval, start)
+                live[list(by_owner)] = list(by_owner.values())
 
-    def _enter(self, asset: str, bars: AssetBars, contract: Contract, minute: int) -> Bars:
-        """Return the bars that `minute` belongs to; those that are not there are made."""
-        starts = tuple([minute - minute % length for length in INTERVALS_MS])
-        of_contract, of_asset = [], []
-        for interval, start in enumerate(starts):
-            total = bars.totals[interval].get(start)
-            if total is None:
-                total = self._new_bar(asset, bars, interval, start)
-            of_asset.append(total)
-            of_contract.append(bars.contracts[interval][start].setdefault(contract, [0, 0, 0, 0]))
-        return Bars(contract, minute, starts, tuple(of_contract), tuple(of_asset))
+    def _added(self, contracts: Integers, assets: Integers, columns: Integers, micros: Integers) -> Integers:
+        """Return the sums of some events, a row for each owner."""
+        added = np.zeros((self._size(), _COLUMNS), dtype=np.int64)
+        flat = added.reshape(-1)
+        for owners in (of_contract(0) + 2 * contracts, of_asset(0) + 2 * assets):
+            places = owners * _COLUMNS + columns
+            np.add.at(flat, places, micros)
+            np.add.at(flat, places + _COUNTS, 1)
+        return added
 
-    def _new_bar(self, asset: str, bars: AssetBars, interval: int, start: int) -> Sums:
-        totals, contracts = bars.totals[interval], bars.contracts[interval]
-        oldest = start - self.kept_bars * INTERVALS_MS[interval]
-        for old in [known for known in totals if known < oldest]:
-            del totals[old], contracts[old]
-            self._deleted.append(_name(asset, interval, old))
-        contracts[start] = {}
-        total = totals[start] = [0, 0, 0, 0]
-        return total
+    def _bars(self, interval: int, start: int) -> Integers:
+        """Return the array of the bars from `start` (ms), with a row for every owner there is."""
+        live, size = self._live[interval], self._size()
+        bars = live.get(start)
+        if bars is None:
+            bars = live[start] = np.zeros((size, _COLUMNS), dtype=np.int64)
+        elif len(bars) < size:
+            bars = live[start] = np.concatenate([bars, np.zeros((size - len(bars), _COLUMNS), dtype=np.int64)])
+        return bars
+
+    def _size(self) -> int:
+        """Return how many rows there are for owners: every asset has a contract, so assets are never more."""
+        return 2 * len(self._numbering.contract_names)
+
+    def _stored(self, interval: int, start: int, asset: int) -> Iterator[list[str | int]]:
+        past, live = self._past[interval].get(start), self._live[interval].get(start)
+        for contract in self._numbering.contracts_of[asset]:
+            owner = of_contract(contract)
+            sums = _row(live, owner) if past is None else past.get(owner)
+            if sums is not None:
+                yield [*self._numbering.contract_names[contract], *sums]
+
+
+def _row(bars: Integers | None, owner: Owner) -> Sums | None:
+    if bars is None or owner >= len(bars):
+        return None
+    sums: Sums = bars[owner].tolist()
+    return sums if sums[_COUNTS] or sums[_COUNTS + 1] else None
+
+
+def _with_events(bars: Integers) -> dict[Owner, Sums]:
+    owners = np.flatnonzero(bars[:, _COUNTS] + bars[:, _COUNTS + 1])
+    return dict(zip(owners.tolist(), bars[owners].tolist(), strict=True))
+
+
+def _distinct(values: Integers) -> Iterable[int]:
+    """Return the values that are there, in order; of a tick they are one or two."""
+    if not len(values):
+        return ()
+    least, most = int(values.min()), int(values.max())
+    return (least,) if least == most else np.unique(values).tolist()
 
 
 def _name(asset: str, interval: int, start: int) -> bytes:

@@ -21,9 +21,9 @@ from math import ceil
 from typing import Final
 
 from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, note_largest
+from pipeline.detect.limits import ENDLESS
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile, whole_days
-from pipeline.detect.waiting import ENDLESS
 from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Closed, Completeness, Position
 from pipeline.windows.fold import LiquidationRow
 

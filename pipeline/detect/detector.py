@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.detect.bar_book import BarBook, Bars, Contract
+from pipeline.detect.bar_book import BarBook, TouchedBars
 from pipeline.detect.candle_history import CandleHistory
 from pipeline.detect.coverage_history import CoverageHistory, FeedKey, Feeds
 from pipeline.detect.finding import Findings
 from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.rules import Rules
-from pipeline.detect.tick_events import Numbering, TickEvents
-from pipeline.detect.waiting import NO_ROOM, Room
+from pipeline.detect.tick_events import Contract, Numbering, TickEvents
 from pipeline.records import Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import WindowParameters
@@ -52,8 +51,9 @@ class AssetFeeds:
 class Facts:
     """What all detectors share.
 
-    `watermark` (ms) is that of the tick; `touched` are the bars that the events changed which are taken now. `outputs`
-    takes records other than anomalies, `pulses` what rules of the whole market read; `partition` is that of the log.
+    `watermark` (ms) is that of the tick; `touched` are the bars that its events changed, and `other_feeds` the assets
+    that are seen on other channels since the tick before. `outputs` takes records other than anomalies, `pulses` what
+    rules of the whole market read; `partition` is that of the log.
     """
 
     rules: Rules
@@ -63,47 +63,36 @@ class Facts:
     candles: CandleHistory
     bars: BarBook
     largest: LargestEvents
+    numbering: Numbering
     watermark: int = 0
-    touched: list[Bars] = field(default_factory=list)
+    touched: list[TouchedBars] = field(default_factory=list)
+    other_feeds: set[str] = field(default_factory=set)
     feeds: dict[str, AssetFeeds] = field(default_factory=dict)
     outputs: list[Found] = field(default_factory=list)
     pulses: list[Pulse] = field(default_factory=list)
     partition: int = 0
-    numbering: Numbering = field(default_factory=Numbering)
 
 
 class Detector:
     """One rule over one partition of the log. Every method has a default that does nothing.
 
     The calls of one tick come in this order: `take_candles` for each asset with new candles, `take_tick` with all new
-    liquidations, `take_events` for each asset with liquidations that must be seen, `judge`, then `room` for each of
-    these assets. What is called, with which arguments and when, is a function of the log alone, and so must be what the
-    detector does.
+    liquidations, `take_events` for each asset that has some, `judge`. What is called, with which arguments and when, is
+    a function of the log alone, and so must be what the detector does.
 
-    `name` is the first part of the names of its cells: whatever later ticks depend on must be in them. `usual_room` is
-    what `room` returns.
+    `name` is the first part of the names of its cells: whatever later ticks depend on must be in them.
     """
 
     name = ""
-    usual_room = NO_ROOM
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
 
     def take_tick(self, events: TickEvents) -> None:
-        """Take all liquidations that were read since the tick before, in the order of the log."""
+        """Take all liquidations that were read since the tick before, of which there are some."""
 
     def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
-        """Take the liquidations of one asset that were read since it was last called, by event time and id."""
-
-    def room(self, asset: str, minute: int) -> Room:  # noqa: ARG002 - for those who know better
-        """Return how much more of an asset, in the minute from `minute` (ms), need not be seen: it changes nothing.
-
-        It is asked after `judge`, and holds for events of contracts that have events in that minute already. Of the
-        contracts it needs to name those that had events just now. Whatever waits is given at the latest when minutes
-        are closed, before `judge`. Usually nothing waits.
-        """
-        return self.usual_room
+        """Take those of one asset, by event time and id: simpler, and dearer."""
 
     def take_candles(self, asset: str, candles: Sequence[CandleRow]) -> None:
         """Take the closed candles of one asset that were read since the tick before; `facts.candles` has them."""

@@ -1,9 +1,8 @@
 """The engine: runs the detectors of all rules over what the fold of one partition finds.
 
-Liquidations are put aside as they are folded. When the watermark comes into another second they are sorted by asset and
-time and given to the detectors, which then judge: a tick. So what is found is a function of the log, whatever the
-batches, and no order between two ticks matters. Of an asset of which nothing could be found the liquidations wait for a
-later tick, one at which something could be, or at which minutes are closed (`pipeline.detect.waiting`).
+Liquidations are put aside as they are folded. When the watermark comes into another second they are added up, for all
+assets at once, and given to the detectors, which then judge: a tick. So what is found is a function of the log,
+whatever the batches, and no order between two ticks matters.
 
 State is kept in cells under `rules/`:
 
@@ -11,7 +10,6 @@ State is kept in cells under `rules/`:
 |---|---|
 | `rules/engine` | version, hash of the rules, offset, epochs of coverage, channels that are switched off |
 | `rules/pending/...` | liquidations since the last tick, in parts |
-| `rules/waiting/ASSET` | liquidations that the detectors need not see yet, and how many more may come |
 | `rules/candles_pending/...` | closed candles since the last tick, in parts |
 | `rules/feeds/ASSET` | on which channels and contracts an asset was seen |
 | `rules/coverage/...` | covered time of bars gone by |
@@ -32,9 +30,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
-from pipeline.detect.bar_book import BarBook, Contract
+from pipeline.detect.bar_book import BarBook
 from pipeline.detect.candle_history import REFERENCE_MINUTES, CandleHistory
 from pipeline.detect.coverage_history import CoverageHistory
 from pipeline.detect.detector import AssetFeeds, Detector, Facts
@@ -44,7 +43,7 @@ from pipeline.detect.finding import Findings
 from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.pending import PendingCells, restored_row, stored_row
 from pipeline.detect.rules import Rules
-from pipeline.detect.waiting import ENDLESS, WaitingEvents, least_room
+from pipeline.detect.tick_events import Integers, Numbering, TickEvents
 from pipeline.records import COMPLETENESS_RANKS, Coverage, Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
@@ -55,9 +54,9 @@ PREFIX: Final = "rules/"
 _HEAD: Final = b"rules/engine"
 _FACTS: Final = tuple(
     f"rules/{kind}/".encode()
-    for kind in ("pending", "waiting", "candles_pending", "feeds", "coverage", "candles", "bars", "largest")
+    for kind in ("pending", "candles_pending", "feeds", "coverage", "candles", "bars", "largest")
 )
-_VERSION: Final = 3
+_VERSION: Final = 4
 _HOUR_MS: Final = 3_600_000
 # Of which nothing was said for so long is collected no more, and tells nothing of how well an asset is covered.
 _SWITCHED_OFF_MS: Final = 24 * _HOUR_MS
@@ -73,14 +72,16 @@ class Engine:
         # A bar that can still be corrected must be kept, too.
         correctable = (parameters.lateness_ms + parameters.correction_ms) // MINUTE_MS + 3
         reach_bars = max(4 * rules.surge.period + 2, correctable)
+        numbering = Numbering()
         self.facts = Facts(
             rules,
             parameters,
             Findings(self._hash),
             CoverageHistory(parameters, reach_bars),
             CandleHistory(_kept_ms(rules, parameters)),
-            BarBook(reach_bars),
+            BarBook(numbering, parameters, reach_bars),
             LargestEvents(parameters),
+            numbering,
         )
         self.facts.partition = partition
         self.detectors: list[Detector] = [
@@ -92,10 +93,9 @@ class Engine:
         self.candles: list[CandleRow] = []
         self._pending = PendingCells[LiquidationRow](stored_row, restored_row)
         self._candles_pending = PendingCells[CandleRow](list, lambda row: CandleRow(*row))
-        self._waiting = WaitingEvents()
-        self._seen: dict[str, tuple[int, list[Contract]]] = {}
-        self._epoch = 0
-        self._closed_before = 0
+        self._by_asset = [one for one in self.detectors if type(one).take_events is not Detector.take_events]
+        # By feed, the completeness that it is known to have.
+        self._feed_ranks: Integers = np.zeros(0, dtype=np.int64)
         self._changed_feeds: set[str] = set()
         self._switched_off: list[ChannelKey] = []
         self._dropped: list[bytes] = []
@@ -120,18 +120,12 @@ class Engine:
         if self.candles:
             self._give_candles()
         if self.accepted:
-            self._take_accepted(state.watermark)
-        for asset, rows in self._due(state.watermark):
-            self._see(asset, rows)
-        facts.bars.forget(state.watermark)
-        self._waiting.forget(facts.bars.forgotten)
-        facts.largest.forget(state.watermark)
+            self._take_accepted()
         for detector in detectors:
             detector.judge()
-        for asset, (minute, contracts) in self._seen.items():
-            room = least_room([detector.room(asset, minute) for detector in detectors])
-            self._waiting.set_room(asset, minute, contracts, room)
-        self._seen = {}
+        facts.bars.forget(state.watermark)
+        facts.largest.forget(state.watermark)
+        facts.touched, facts.other_feeds = [], set()
 
     def take(self, offset: int) -> tuple[list[Found], list[Pulse], list[Cell]]:
         """Return the records to publish and the cells that changed since the last call."""
@@ -141,10 +135,9 @@ class Engine:
         pulses, self.facts.pulses = self.facts.pulses, []
         cells: list[Cell] = [(key, None) for key in self._dropped]
         self._dropped = []
-        head = [_VERSION, self._hash, offset, self.facts.coverage.epoch, self._epoch, self._switched_off]
+        head = [_VERSION, self._hash, offset, self.facts.coverage.epoch, self._switched_off]
         cells.append((_HEAD, orjson.dumps(head)))
         cells += _under("pending", self._pending.cells(self.accepted))
-        cells += _under("waiting", self._waiting.cells())
         cells += _under("candles_pending", self._candles_pending.cells(self.candles))
         for asset in sorted(self._changed_feeds):
             contracts = self.facts.feeds[asset].contracts
@@ -167,7 +160,7 @@ class Engine:
         """
         own = {key: value for key, value in cells.items() if key.startswith(PREFIX.encode())}
         version, *head = orjson.loads(own.get(_HEAD, b"[0]"))
-        rules_hash, offset, epoch, known_epoch, switched_off = head if version == _VERSION else ("", None, 0, 0, [])
+        rules_hash, offset, epoch, switched_off = head if version == _VERSION else ("", None, 0, [])
         if offset != state.offset:
             self._dropped = sorted(own.keys() - {_HEAD})
             return
@@ -182,15 +175,13 @@ class Engine:
                 feeds.note((exchange, channel, symbol), rank, self._switched_off)
         self.facts.coverage.restore(named["coverage"])
         self.facts.candles.restore(named["candles"])
-        self.facts.bars.restore(named["bars"])
+        self.facts.bars.restore(named["bars"], state.watermark)
         self.facts.largest.restore(named["largest"])
-        self._waiting.restore(named["waiting"])
         self.accepted = self._pending.restore(named["pending"])
         self.candles = self._candles_pending.restore(named["candles_pending"])
         self.facts.watermark = state.watermark
         self.facts.coverage.begin_tick(state)
-        self.facts.coverage.epoch, self._epoch = epoch, known_epoch
-        self._closed_before = self.facts.parameters.closed_before(state.watermark)
+        self.facts.coverage.epoch = epoch
         if rules_hash == self._hash:
             self.facts.findings.restore(named["finding"])
             for detector in self.detectors:
@@ -229,53 +220,48 @@ class Engine:
             self._switched_off = found
             for feeds in self.facts.feeds.values():
                 feeds.count(found)
+            self.facts.other_feeds.update(self.facts.feeds)
 
-    def _take_accepted(self, watermark: int) -> None:
-        """Have the detectors see what was read since the last tick, or have it wait."""
+    def _take_accepted(self) -> None:
+        """Add up what was read since the last tick, and have the detectors see it."""
+        facts = self.facts
         accepted, self.accepted = self.accepted, []
         self._pending.take_all()
-        events = self.facts.numbering.events(accepted)
-        for detector in self.detectors:
-            detector.take_tick(events)
+        events = facts.numbering.events(accepted)
+        self._note_feeds(events)
+        facts.touched = facts.bars.take_tick(events)
         by_asset: defaultdict[str, list[LiquidationRow]] = defaultdict(list)
         for row in accepted:
             by_asset[row[4]].append(row)
         for asset, rows in by_asset.items():
-            seen = self._waiting.take(asset, rows, watermark)
-            if seen:
-                self._see(asset, seen)
-
-    def _due(self, watermark: int) -> Iterable[tuple[str, list[LiquidationRow]]]:
-        """Return what can wait no longer: everything when minutes are closed, or are known to be otherwise."""
-        closed_before, epoch = self.facts.parameters.closed_before(watermark), self.facts.coverage.epoch
-        if epoch != self._epoch:
-            self._epoch, self._closed_before = epoch, closed_before
-            return self._waiting.clear()
-        if closed_before > self._closed_before:
-            self._closed_before = closed_before
-            return self._waiting.due(ENDLESS)
-        return self._waiting.due(watermark)
-
-    def _see(self, asset: str, rows: list[LiquidationRow]) -> None:
-        if len(rows) > 1:
-            rows.sort(key=_BY_TIME)
-        self._note_feeds(asset, rows)
-        self.facts.touched = self.facts.bars.take(asset, rows)
-        self.facts.largest.take(asset, rows)
+            facts.largest.take(asset, rows)
         for detector in self.detectors:
-            detector.take_events(asset, rows)
-        minute = rows[-1][8] - rows[-1][8] % MINUTE_MS
-        self._seen[asset] = minute, [bars.contract for bars in self.facts.touched if bars.minute == minute]
+            detector.take_tick(events)
+        if self._by_asset:
+            for asset, rows in by_asset.items():
+                rows.sort(key=_BY_TIME)
+                for detector in self._by_asset:
+                    detector.take_events(asset, rows)
 
-    def _note_feeds(self, asset: str, events: Sequence[LiquidationRow]) -> None:
-        feeds = self.facts.feeds.get(asset)
-        if feeds is None:
-            feeds = self.facts.feeds[asset] = AssetFeeds()
-        contracts = feeds.contracts
-        for row in events:
-            feed, rank = (row[1], row[12], row[2]), COMPLETENESS_RANKS[row[11]]
-            if contracts.get(feed, -1) < rank and feeds.note(feed, rank, self._switched_off):
+    def _note_feeds(self, events: TickEvents) -> None:
+        """Take note of feeds that are new, or less complete than they were."""
+        known = self._feed_ranks
+        if len(known) < self.facts.numbering.feeds:
+            more = np.full(self.facts.numbering.feeds - len(known), -1, dtype=np.int64)
+            known = self._feed_ranks = np.concatenate([known, more])
+        is_news = events.ranks > known[events.feeds]
+        if not is_news.any():
+            return
+        np.maximum.at(known, events.feeds, events.ranks)
+        for place in np.flatnonzero(is_news).tolist():
+            row = events.rows[place]
+            asset, feed, rank = row[4], (row[1], row[12], row[2]), COMPLETENESS_RANKS[row[11]]
+            feeds = self.facts.feeds.get(asset)
+            if feeds is None:
+                feeds = self.facts.feeds[asset] = AssetFeeds()
+            if feeds.note(feed, rank, self._switched_off):
                 self._changed_feeds.add(asset)
+                self.facts.other_feeds.add(asset)
 
 
 def _kept_ms(rules: Rules, parameters: WindowParameters) -> int:

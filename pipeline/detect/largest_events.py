@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.detect.bar_book import HOUR_MS, Contract
+from pipeline.detect.bar_book import HOUR_MS
 from pipeline.detect.finding import (
     MOST_CONTRIBUTORS,
     Contributor,
@@ -25,6 +25,7 @@ from pipeline.detect.finding import (
     note_largest,
     stored_ids,
 )
+from pipeline.detect.tick_events import Contract
 from pipeline.records import Closed
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters

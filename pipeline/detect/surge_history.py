@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import orjson
 
-from pipeline.detect.bar_book import BarBook, Contract
+from pipeline.detect.bar_book import BarBook
 from pipeline.detect.coverage_history import INTERVALS_MS, Feeds
 from pipeline.detect.detector import Facts
 from pipeline.detect.highest_values import HighestValues
 from pipeline.detect.scorers import Baseline, Scorer
 from pipeline.detect.season import DAY_MS, HOUR_MS, Factors, HoursOfWeeks, hour_of_week, week_of
 from pipeline.detect.surge import COUNTS, SERIES, Sums, baselines_of, unit_of, values_of
+from pipeline.detect.tick_events import Contract
 from pipeline.windows.fold import Cell
 
 _HIGHEST, _SEASON = "highest/", "season/"
@@ -90,7 +91,7 @@ class SurgeHistory:
     def baselines(self, bar: _Bar, sums: Sums, covered: Sequence[int]) -> list[Baseline]:
         """Return what a bar is judged against, in the order of `SERIES`; `covered` are the starts of bars before it."""
         asset, contract, interval, start = bar
-        rule, read = self._rule, self._book.bars(asset).reader(contract, interval)
+        rule, read = self._rule, self._book.reader(asset, contract, interval)
         now = self._season(asset, start)
         if rule.baseline == "inclusive":
             covered = [*covered[-(rule.period - 1) :], start]
@@ -134,11 +135,10 @@ class SurgeHistory:
                 self._hours[asset].weeks[week] = {hour: (micros, events) for hour, micros, events in hours}
         now = self._now()
         self._hours_until = now - self._final_ms - (now - self._final_ms) % HOUR_MS
-        for asset, bars in self._book.assets():
-            for interval, length in enumerate(INTERVALS_MS):
-                for start in [start for start in bars.totals[interval] if start + length + self._final_ms > now]:
-                    own = [(asset, contract, interval, start) for contract in bars.contracts[interval][start]]
-                    self.touch([*own, (asset, None, interval, start)])
+        for interval, length in enumerate(INTERVALS_MS):
+            for start in [one for one in self._book.starts(interval) if one + length + self._final_ms > now]:
+                owners = self._book.owners(interval, start)
+                self.touch([(*self._book.name(owner), interval, start) for owner in owners])
 
     def _now(self) -> int:
         """Return the second of the last tick: checkpoints are taken between ticks."""
@@ -150,7 +150,7 @@ class SurgeHistory:
             self._feeds(asset, contract), start, interval, self._rule.least_coverage
         ):
             return
-        read = self._book.bars(asset).reader(contract, interval)
+        read = self._book.reader(asset, contract, interval)
         highest = self._highest.get((asset, contract, interval))
         if highest is None:
             highest = self._highest[asset, contract, interval] = [HighestValues() for _ in SERIES]
@@ -163,7 +163,7 @@ class SurgeHistory:
         for asset in sorted(self._facts.feeds):
             if not self._facts.coverage.is_covered(self._feeds(asset, None), start, _HOURS, self._rule.least_coverage):
                 continue
-            longs, shorts, long_count, short_count = self._book.bars(asset).of(None, _HOURS, start) or _EMPTY
+            longs, shorts, long_count, short_count = self._book.sums(asset, None, _HOURS, start) or _EMPTY
             gone = self._hours[asset].note(start, longs + shorts, long_count + short_count)
             self._gone += [(_week_name(asset, week), None) for week in gone]
             self._changed_weeks -= {(asset, week) for week in gone}

@@ -25,37 +25,20 @@ Contract = tuple[str, str]  # exchange, symbol
 class TickEvents:
     """Liquidations in the order of the log, as `rows` and as columns of the same length.
 
-    `assets`, `contracts` and `exchanges` are numbers of `Numbering`. `micros` are micro-dollars, `times` ms, `ranks`
-    those of completeness.
+    `assets`, `contracts`, `feeds` (a contract on a channel) and `exchanges` are numbers of `Numbering`. `micros` are
+    micro-dollars, `times` ms, `ranks` those of completeness.
     """
 
     rows: Sequence[LiquidationRow]
     assets: Integers
     contracts: Integers
+    feeds: Integers
     exchanges: Integers
     is_long: NDArray[np.bool_]
     prices: NDArray[np.float64]
     micros: Integers
     times: Integers
     ranks: Integers
-
-    def only(self, chosen: NDArray[np.bool_]) -> TickEvents:
-        """Return those that are `chosen`."""
-        if chosen.all():
-            return self
-        places = np.flatnonzero(chosen)
-        rows = self.rows
-        return TickEvents(
-            [rows[place] for place in places.tolist()],
-            self.assets[places],
-            self.contracts[places],
-            self.exchanges[places],
-            self.is_long[places],
-            self.prices[places],
-            self.micros[places],
-            self.times[places],
-            self.ranks[places],
-        )
 
 
 @dataclass(slots=True)
@@ -73,7 +56,10 @@ class Numbering:
     contracts_of: list[list[int]] = field(default_factory=list)
     _assets: dict[str, int] = field(default_factory=dict)
     _exchanges: dict[str, int] = field(default_factory=dict)
-    _contracts: dict[tuple[str, str, str], tuple[int, int, int]] = field(default_factory=dict)
+    _contracts: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    _feeds: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+    # By feed: its contract, its asset and its exchange.
+    _of_feed: Integers = field(default_factory=lambda: np.zeros((3, 0), dtype=np.int64))
 
     def asset(self, name: str) -> int:
         """Return the number of an asset, which may be new."""
@@ -84,24 +70,41 @@ class Numbering:
             self.contracts_of.append([])
         return number
 
+    @property
+    def feeds(self) -> int:
+        """Return how many feeds there are."""
+        return len(self._feeds)
+
     def contract(self, asset: str, exchange: str, symbol: str) -> int:
         """Return the number of a contract, which may be new."""
-        return self._numbers((asset, exchange, symbol))[0]
+        key = asset, exchange, symbol
+        number = self._contracts.get(key)
+        if number is None:
+            number = self._contracts[key] = len(self.contract_names)
+            of_asset = self.asset(asset)
+            self.contract_names.append((exchange, symbol))
+            self.asset_of.append(of_asset)
+            self.contracts_of[of_asset].append(number)
+        return number
 
     def events(self, rows: Sequence[LiquidationRow]) -> TickEvents:
         """Return `rows`, of which there must be some, by column."""
-        _, exchanges, symbols, _, assets, positions, prices, micros, times, _, _, kinds, _ = zip(*rows, strict=True)
-        known, keys = self._contracts, list(zip(assets, exchanges, symbols, strict=True))
+        _, exchanges, symbols, _, assets, positions, prices, micros, times, _, _, kinds, channels = zip(
+            *rows, strict=True
+        )
+        known, keys = self._feeds, list(zip(assets, exchanges, symbols, channels, strict=True))
         try:
             found = [known[key] for key in keys]
         except KeyError:
-            found = [self._numbers(key) for key in keys]
-        numbers = np.array(found, dtype=np.int64).T
+            found = [self._feed(key) for key in keys]
+        feeds = np.array(found, dtype=np.int64)
+        contract_of, asset_of, exchange_of = self._of_feed
         return TickEvents(
             rows,
-            numbers[1],
-            numbers[0],
-            numbers[2],
+            asset_of[feeds],
+            contract_of[feeds],
+            feeds,
+            exchange_of[feeds],
             np.array([position == "long" for position in positions], dtype=np.bool_),
             np.array(prices, dtype=np.float64),
             np.array(micros, dtype=np.int64),
@@ -109,21 +112,20 @@ class Numbering:
             np.array([COMPLETENESS_RANKS[kind] for kind in kinds], dtype=np.int64),
         )
 
-    def _numbers(self, key: tuple[str, str, str]) -> tuple[int, int, int]:
-        """Return the numbers of a contract, of its asset and of its exchange."""
-        found = self._contracts.get(key)
-        if found is None:
-            asset, exchange, symbol = key
-            number, of_asset = len(self.contract_names), self.asset(asset)
+    def _feed(self, key: tuple[str, str, str, str]) -> int:
+        """Return the number of a feed, which may be new."""
+        number = self._feeds.get(key)
+        if number is None:
+            number = self._feeds[key] = len(self._feeds)
+            asset, exchange, symbol, _ = key
             of_exchange = self._exchanges.get(exchange)
             if of_exchange is None:
                 of_exchange = self._exchanges[exchange] = len(self.exchange_names)
                 self.exchange_names.append(exchange)
-            self.contract_names.append((exchange, symbol))
-            self.asset_of.append(of_asset)
-            self.contracts_of[of_asset].append(number)
-            found = self._contracts[key] = number, of_asset, of_exchange
-        return found
+            contract = self.contract(asset, exchange, symbol)
+            numbers = np.array([[contract], [self.asset_of[contract]], [of_exchange]], dtype=np.int64)
+            self._of_feed = np.concatenate([self._of_feed, numbers], axis=1)
+        return number
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from pipeline.detect.cascade import (
 )
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, largest_stored, stored_largest
+from pipeline.detect.limits import ENDLESS
 from pipeline.detect.run_sizes import DAY_MS
 from pipeline.detect.tick_events import TickEvents
-from pipeline.detect.waiting import ANY_ROOM, ENDLESS
 from pipeline.records import Cascade, Closed
 from pipeline.windows.fold import Cell
 
@@ -45,8 +45,6 @@ class CascadeDetector(Detector):
     """
 
     name = "cascade"
-    # Everything is seen at its tick.
-    usual_room = ANY_ROOM
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)

@@ -16,7 +16,6 @@ import orjson
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor, note_largest
 from pipeline.detect.tick_events import TickEvents
-from pipeline.detect.waiting import ANY_ROOM
 from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Pulse, PulseChannel, PulseLargest, PulseSum
 from pipeline.windows.fold import SECOND_MS, Cell
 from pipeline.windows.parameters import MINUTE_MS
@@ -57,8 +56,6 @@ class PulsesDetector(Detector):
     """Finds nothing itself, and says what the rules of the whole market read."""
 
     name = "pulses"
-    # Everything is seen at its tick.
-    usual_room = ANY_ROOM
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)

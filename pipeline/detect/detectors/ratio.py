@@ -6,15 +6,16 @@ candle changes it. Where a candle is missing the traded volume is unknown, and n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from pipeline.detect.bar_book import is_contract
 from pipeline.detect.coverage_history import INTERVALS_MS
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding
-from pipeline.detect.waiting import ANY_ROOM
+from pipeline.detect.tick_events import TickEvents
 from pipeline.records import COMPLETENESS_ORDER, Position
-from pipeline.windows.fold import CandleRow, LiquidationRow
+from pipeline.windows.fold import CandleRow
 from pipeline.windows.parameters import MINUTE_MS
 
 _KIND: Final = "ratio"
@@ -26,8 +27,6 @@ class RatioDetector(Detector):
     """The bars of each asset's contracts for as long as they can be corrected."""
 
     name = "ratio"
-    # Bars are judged when they are closed.
-    usual_room = ANY_ROOM
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
@@ -39,12 +38,11 @@ class RatioDetector(Detector):
         self._findings: dict[tuple[BarKey, str], Finding] = {}
         self._closed_before = 0
 
-    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:  # noqa: ARG002 - the bars have them
+    def take_tick(self, events: TickEvents) -> None:  # noqa: ARG002 - the bars have them
         """Take note of closed bars that have changed."""
         for bars in self.facts.touched:
-            start = bars.starts[self._interval]
-            if start + self._interval_ms <= self._closed_before:
-                self._touched.add((asset, (*bars.contract, start)))
+            if bars.interval == self._interval and bars.start + self._interval_ms <= self._closed_before:
+                self._touch(bars.contracts, bars.start)
 
     def take_candles(self, asset: str, candles: Sequence[CandleRow]) -> None:
         """Take note of the bars whose traded volume may be known now."""
@@ -73,10 +71,17 @@ class RatioDetector(Detector):
 
     def _touch_closed(self, before: int) -> None:
         """Take note of all bars that were closed after `before` (ms)."""
-        for asset, bars in self.facts.bars.assets():
-            for start, by_contract in bars.contracts[self._interval].items():
-                if before < start + self._interval_ms <= self._closed_before:
-                    self._touched.update((asset, (*contract, start)) for contract in by_contract)
+        bars = self.facts.bars
+        for start in bars.starts(self._interval):
+            if before < start + self._interval_ms <= self._closed_before:
+                owners = bars.owners(self._interval, start)
+                self._touch([owner // 2 for owner in owners if is_contract(owner)], start)
+
+    def _touch(self, contracts: Iterable[int], start: int) -> None:
+        numbering = self.facts.numbering
+        for contract in contracts:
+            asset = numbering.asset_names[numbering.asset_of[contract]]
+            self._touched.add((asset, (*numbering.contract_names[contract], start)))
 
     def _judge(self, asset: str, key: BarKey) -> None:
         exchange, symbol, start = key

@@ -14,7 +14,6 @@ import orjson
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, least_complete
 from pipeline.detect.regime import BARS_PER_DAY, DAY_MS, FIVE_MINUTES_MS, Bounds, DayOfBars, bounds_of, regime_of
-from pipeline.detect.waiting import ANY_ROOM
 from pipeline.windows.fold import Cell
 
 _KIND: Final = "quiet"
@@ -54,8 +53,6 @@ class RegimeDetector(Detector):
     """The bars of each asset that was ever seen."""
 
     name = "regime"
-    # Bars are judged when they are closed.
-    usual_room = ANY_ROOM
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)

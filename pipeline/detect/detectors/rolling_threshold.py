@@ -23,10 +23,8 @@ from pipeline.detect.rolling_threshold import (
     calm_due,
     end,
     is_quiet,
-    room_micros,
     settle,
 )
-from pipeline.detect.waiting import ANY_ROOM, Room
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
 
@@ -86,14 +84,6 @@ class RollingThresholdDetector(Detector):
                     self._say(asset, fire)
         if rolling.total_micros > rolling.peak_micros and rolling.incident is not None:
             rolling.peak_micros = rolling.total_micros
-
-    def room(self, asset: str, minute: int) -> Room:
-        """Return how much may come before anything fires, or before the end of an incident must be looked at."""
-        known = self._assets.get(asset)
-        if known is None:
-            return ANY_ROOM
-        micros = room_micros(known.rolling, minute + MINUTE_MS, self._rule)
-        return Room(micros, ANY_ROOM.events, self._due.get(asset, ANY_ROOM.due))
 
     def judge(self) -> None:
         """End the incidents that have been calm for long enough."""

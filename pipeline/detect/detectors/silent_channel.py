@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.detect.detector import Detector
 from pipeline.detect.finding import Finding
-from pipeline.detect.waiting import ANY_ROOM
 from pipeline.records import Silence
 
 _KIND = "silent_channel"
@@ -18,7 +17,6 @@ class SilentChannelDetector(Detector):
 
     name = "silent_channel"
     # It looks at channels.
-    usual_room = ANY_ROOM
 
     def hear_silences(self, silences: Sequence[Silence]) -> None:
         """Say the silences that began or ended."""
