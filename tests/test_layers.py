@@ -60,7 +60,7 @@ OWNERS = {
     "grafana_api": {"grafana"},
     "importlib": {"embedded", "feeds.discovery"},
     "mode": {"worker"},
-    "numpy": {"detect"},
+    "numpy": {"detect", "worker"},
     "polars": {"blocks", "embedded", "feeds.archives", "worker"},
     "pydantic_settings": {"settings"},
     "requests": {"grafana"},

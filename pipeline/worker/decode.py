@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import polars as pl
 
@@ -30,6 +30,7 @@ from pipeline.records import (
 )
 from pipeline.windows.fold import Batch, CandleRow, LiquidationRow, candle_row, liquidation_row
 from pipeline.worker.partition_fold import LogRecord
+from pipeline.worker.shared_names import SharedNames
 
 _SENTINEL = Liquidation(
     event_id=b"\xff" * 16,
@@ -51,21 +52,10 @@ _SENTINEL = Liquidation(
     completeness="unknown",
     source=Source("sentinel", "sentinel", 4_611_686_018_427_387_904, 1_073_741_824),
 )
-_COLUMNS = [
-    "event_id",
-    "exchange",
-    "symbol",
-    "instrument",
-    "asset",
-    "position",
-    "price",
-    "notional_micros",
-    "event_time",
-    "event_time_kind",
-    "received_time",
-    "completeness",
-    "source",
-]
+_VALUES = ["event_id", "price", "notional_micros", "event_time", "received_time"]
+_NAMES = ["exchange", "symbol", "instrument", "asset", "position", "event_time_kind", "completeness"]
+_COLUMNS = [*_VALUES, *_NAMES, "source"]
+_NAME_COLUMNS = [*map(pl.col, _NAMES), pl.col("source").struct.field("channel")]
 _CANDLE_COLUMNS = [*CandleRow._fields, "closed"]
 # Events that the fold does not read; the sink copies them.
 _PASSED_OVER = frozenset({"market_metric"})
@@ -112,6 +102,7 @@ class Decoder:
     def __init__(self, codec: Codec, topic: str) -> None:
         self._codec = codec
         self._topic = topic
+        self._names = SharedNames()
         self._sentinels = {
             schema.key: codec.body_of(_SENTINELS[schema.name], schema)
             for schema in codec.schemas.values()
@@ -169,14 +160,15 @@ class Decoder:
         if block is None:
             return None
         source = block["source"].struct
-        columns: list[list[Any]] = [block[name].to_list() for name in _COLUMNS[:-1]]
         last_source = source.field("index")[-1], source.field("sequence")[-1]
-        columns.append(source.field("channel").to_list())
-        rows = list(zip(*columns, strict=True))
-        expected = (_SENTINEL.source.index, _SENTINEL.source.sequence)
-        if rows.pop() != liquidation_row(_SENTINEL) or last_source != expected:
+        # A block that did not come out whole has no names to learn.
+        if last_source != (_SENTINEL.source.index, _SENTINEL.source.sequence):
             return None
-        return rows
+        event_ids, prices, micros, times, received = (block[name].to_list() for name in _VALUES)
+        *contract, positions, time_kinds, kinds, channels = self._names.columns(block, _NAME_COLUMNS)
+        facts = event_ids, *contract, positions, prices, micros, times, time_kinds, received, kinds, channels
+        rows: list[LiquidationRow] = list(zip(*facts, strict=True))
+        return rows if rows.pop() == liquidation_row(_SENTINEL) else None
 
     def _heartbeats(self, schema: Schema, values: Sequence[bytes]) -> Sequence[Statement | None] | None:
         block = self._block(schema, values, None)
