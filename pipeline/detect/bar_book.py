@@ -9,7 +9,7 @@ Cells: `ASSET/INTERVAL/START` with one bar of an asset, by contract.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from pipeline.detect.coverage_history import INTERVALS_MS
-from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents
+from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents, distinct
 from pipeline.windows.fold import Cell
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 
@@ -88,7 +88,7 @@ class BarBook:
             contracts, assets, micros, columns = contracts[counted], assets[counted], micros[counted], columns[counted]
             minutes = minutes[counted]
         touched: dict[tuple[int, int], Integers] = {}
-        for minute in _distinct(minutes):
+        for minute in distinct(minutes):
             chosen = slice(None) if minutes[0] == minute and (minutes == minute).all() else minutes == minute
             added = self._added(contracts[chosen], assets[chosen], columns[chosen], micros[chosen])
             owners = np.flatnonzero(added[:, _COUNTS] + added[:, _COUNTS + 1])
@@ -238,14 +238,6 @@ def _row(bars: Integers | None, owner: Owner) -> Sums | None:
 def _with_events(bars: Integers) -> dict[Owner, Sums]:
     owners = np.flatnonzero(bars[:, _COUNTS] + bars[:, _COUNTS + 1])
     return dict(zip(owners.tolist(), bars[owners].tolist(), strict=True))
-
-
-def _distinct(values: Integers) -> Iterable[int]:
-    """Return the values that are there, in order; of a tick they are one or two."""
-    if not len(values):
-        return ()
-    least, most = int(values.min()), int(values.max())
-    return (least,) if least == most else np.unique(values).tolist()
 
 
 def _name(asset: str, interval: int, start: int) -> bytes:

@@ -230,16 +230,14 @@ class Engine:
         events = facts.numbering.events(accepted)
         self._note_feeds(events)
         facts.touched = facts.bars.take_tick(events)
-        by_asset: defaultdict[str, list[LiquidationRow]] = defaultdict(list)
-        for row in accepted:
-            by_asset[row[4]].append(row)
-        for asset, rows in by_asset.items():
-            facts.largest.take(asset, rows)
+        facts.largest.take_tick(events)
         for detector in self.detectors:
             detector.take_tick(events)
         if self._by_asset:
+            by_asset: defaultdict[str, list[LiquidationRow]] = defaultdict(list)
+            for row in sorted(accepted, key=_BY_TIME):
+                by_asset[row[4]].append(row)
             for asset, rows in by_asset.items():
-                rows.sort(key=_BY_TIME)
                 for detector in self._by_asset:
                     detector.take_events(asset, rows)
 

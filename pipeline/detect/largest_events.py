@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from pipeline.detect.bar_book import HOUR_MS
@@ -25,7 +26,7 @@ from pipeline.detect.finding import (
     note_largest,
     stored_ids,
 )
-from pipeline.detect.tick_events import Contract
+from pipeline.detect.tick_events import Contract, Integers, TickEvents, distinct
 from pipeline.records import Closed
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
@@ -63,24 +64,17 @@ class LargestEvents:
         self._changed: set[str] = set()
         self._deleted: list[Cell] = []
         self._looked_at = 0
+        # By minute, contract and position the micro-dollars of the tenth largest: what has less is none of them.
+        self._bounds: dict[int, Integers] = {}
 
-    def take(self, asset: str, events: Sequence[LiquidationRow]) -> None:
-        """Take note of events."""
-        known = self._asset(asset)
-        self._changed.add(asset)
-        minute, by_key = -1, {}
-        for row in events:
-            time = row[8]
-            if time - time % MINUTE_MS != minute:
-                minute = time - time % MINUTE_MS
-                by_key = known.minutes.setdefault(minute, {})
-                known.changed_minutes.add(minute)
-            key = (row[1], row[2], row[5])
-            largest = by_key.get(key)
-            if largest is None:
-                by_key[key] = [(-row[7], row[0], time)]
-            elif len(largest) < MOST_CONTRIBUTORS or -row[7] <= largest[-1][0]:
-                note_largest(largest, (-row[7], row[0], time))
+    def take_tick(self, events: TickEvents) -> None:
+        """Take note of the events of a tick: those that can be among the largest of their minute."""
+        minutes, keys = events.times - events.times % MINUTE_MS, 2 * events.contracts + events.is_long
+        for minute in distinct(minutes):
+            bounds = self._bounds_of(minute, int(keys.max()) + 1)
+            is_large = (minutes == minute) & (events.micros >= bounds[keys])
+            for place in np.flatnonzero(is_large).tolist():
+                bounds[keys[place]] = self._note(minute, events.rows[place])
 
     def of(self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int) -> list[Contributor]:
         """Return the largest events from `begin` to before `end` (ms), of a contract or of the whole asset.
@@ -96,6 +90,8 @@ class LargestEvents:
         if now <= self._looked_at:
             return
         self._looked_at = now
+        for minute in [one for one in self._bounds if self._parameters.is_expired(one, now)]:
+            del self._bounds[minute]
         for asset, known in list(self._assets.items()):
             for minute in sorted(minute for minute in known.minutes if self._parameters.is_expired(minute, now)):
                 self._deleted.append((_name(asset, minute), None))
@@ -150,6 +146,27 @@ class LargestEvents:
             else:
                 reached, *events = rest
                 known.whole = list(zip(_restored(*events), reached, strict=True))
+
+    def _note(self, minute: int, row: LiquidationRow) -> int:
+        """Take note of one event; return how many micro-dollars another of its kind must have to count."""
+        event_id, exchange, symbol, _, asset, position, _, micros, time, _, _, _, _ = row
+        known = self._asset(asset)
+        largest = known.minutes.setdefault(minute, {}).setdefault((exchange, symbol, position), [])
+        event = (-micros, event_id, time)
+        if len(largest) < MOST_CONTRIBUTORS or event < largest[-1]:
+            note_largest(largest, event)
+            known.changed_minutes.add(minute)
+            self._changed.add(asset)
+        return -largest[-1][0] if len(largest) == MOST_CONTRIBUTORS else 0
+
+    def _bounds_of(self, minute: int, size: int) -> Integers:
+        """Return the bounds of one minute, of at least `size` contracts and positions."""
+        bounds = self._bounds.get(minute)
+        if bounds is None:
+            bounds = self._bounds[minute] = np.zeros(size, dtype=np.int64)
+        elif len(bounds) < size:
+            bounds = self._bounds[minute] = np.append(bounds, np.zeros(size - len(bounds), dtype=np.int64))
+        return bounds
 
     def _asset(self, asset: str) -> _Asset:
         known = self._assets.get(asset)

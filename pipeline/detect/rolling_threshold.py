@@ -111,33 +111,19 @@ def is_quiet(state: RollingState, newest: int, micros: int, rule: RollingThresho
     return 2 * (state.total_micros - leaving) >= rule.base_micros
 
 
-def room_micros(state: RollingState, until: int, rule: RollingThreshold) -> int:
-    """Return how many micro-dollars may come up to event time `until` (ms) without a fire, whatever leaves the window.
+def add_quietly(state: RollingState, by_second: Sequence[tuple[int, int]], newest: int, rule: RollingThreshold) -> None:
+    """Take sums by second (start in ms, micro-dollars), in order, for which `is_quiet` holds: as `add` of each event.
 
-    While an incident is open that is nothing once the sum can fall under half of the base: when it does matters.
+    The newest of the events is at `newest` (ms).
     """
-    if state.incident is not None:
-        seconds = state.seconds
-        gone = bisect_right(seconds, until - rule.span_ms) if seconds and seconds[0] <= until - rule.span_ms else 0
-        leaving = sum([state.sums[second] for second in seconds[:gone]])
-        if 2 * (state.total_micros - leaving) < rule.base_micros:
-            return 0
-    is_reset = state.last_fire is None or until - state.last_fire > rule.memory_ms
-    return rule.threshold_micros(0 if is_reset else state.level) - state.total_micros
-
-
-def add_quietly(state: RollingState, events: Sequence[tuple[int, int]], rule: RollingThreshold) -> None:
-    """Take events (time, micros), for which `is_quiet` holds, in the order of their times: as `add` for each."""
     seconds, sums = state.seconds, state.sums
-    for time, micros in events:
-        second = time - time % SECOND_MS
-        if time >= state.now and second in sums:
-            state.now = time
+    for second, micros in by_second:
+        if second in sums:
             sums[second] += micros
             state.total_micros += micros
         else:
-            state.now = max(state.now, time)
-            _put(state, time, micros, rule)
+            _put(state, second, micros, rule)
+    state.now = max(state.now, newest)
     if seconds and seconds[0] <= state.now - rule.span_ms:
         _expire(state, rule)
     _reset(state, rule)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,44 +129,39 @@ class Numbering:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Rows in groups of equal keys: `order` sorts them, group after group begins at `begins` there."""
+    """Rows in groups of equal keys: `order` sorts them, and group after group begins at `begins` there."""
 
     order: Integers
     begins: Integers
+
+    @property
+    def counts(self) -> Integers:
+        """Return each group's number of rows."""
+        return np.append(self.begins[1:], len(self.order)) - self.begins
 
     def sums(self, values: Integers) -> Integers:
         """Return each group's sum."""
         return np.add.reduceat(values[self.order], self.begins)
 
-    def least(self, values: Integers) -> Integers:
-        """Return each group's minimum."""
-        return np.minimum.reduceat(values[self.order], self.begins)
-
-    def most(self, values: Integers) -> Integers:
-        """Return each group's maximum."""
-        return np.maximum.reduceat(values[self.order], self.begins)
-
-    def of(self, values: Integers) -> list[int]:
+    def firsts(self, values: Integers) -> list[int]:
         """Return of each group the value of its first row."""
         return values[self.order[self.begins]].tolist()  # type: ignore[no-any-return]
 
-    @property
-    def counts(self) -> Integers:
-        """Return each group's number of rows."""
-        return np.diff(self.begins, append=len(self.order))
-
-    def places(self) -> list[list[int]]:
-        """Return each group's rows, by their places."""
-        order = self.order.tolist()
-        return [order[begin:end] for begin, end in pairwise([*self.begins.tolist(), len(order)])]
-
 
 def groups_of(*keys: Integers) -> Groups:
-    """Return the groups of rows with equal `keys`, ordered by the first, the second and so on, then by place."""
+    """Return the groups of rows, of which there must be some, with equal `keys`, ordered by the first key first."""
     order = np.lexsort(keys[::-1])
-    first = np.zeros(len(order), dtype=np.bool_)
-    first[0] = True
+    is_first = np.zeros(len(order), dtype=np.bool_)
+    is_first[0] = True
     for key in keys:
         ordered = key[order]
-        first[1:] |= ordered[1:] != ordered[:-1]
-    return Groups(order, np.flatnonzero(first))
+        is_first[1:] |= ordered[1:] != ordered[:-1]
+    return Groups(order, np.flatnonzero(is_first))
+
+
+def distinct(values: Integers) -> list[int]:
+    """Return the values that are there, in order; of the minutes of a tick there are one or two."""
+    if not len(values):
+        return []
+    least, most = int(values.min()), int(values.max())
+    return [least] if least == most else np.unique(values).tolist()

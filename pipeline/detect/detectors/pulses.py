@@ -7,49 +7,21 @@ nothing older can come. A tick without liquidations has a pulse as well: the rul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import orjson
 
 from pipeline.detect.detector import Detector, Facts
-from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor, note_largest
-from pipeline.detect.tick_events import TickEvents
-from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Pulse, PulseChannel, PulseLargest, PulseSum
-from pipeline.windows.fold import SECOND_MS, Cell
+from pipeline.detect.finding import MOST_CONTRIBUTORS
+from pipeline.detect.tick_events import Integers, TickEvents, groups_of
+from pipeline.records import COMPLETENESS_ORDER, Pulse, PulseChannel, PulseLargest, PulseSum
+from pipeline.windows.fold import SECOND_MS, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
 
 # About 300 kB, well below the broker's usual limit of one megabyte.
 _SUMS_PER_PULSE: Final = 4_000
-
-
-@dataclass(slots=True)
-class _Sum:
-    """What comes together of one second and exchange; of the largest event micro-dollars, negative, and id."""
-
-    long_micros: int = 0
-    short_micros: int = 0
-    long_count: int = 0
-    short_count: int = 0
-    newest: int = 0
-    rank: int = 0
-    largest: Contributor = (1, b"")
-
-    def record(self, second: int, exchange: str) -> PulseSum:
-        return PulseSum(
-            second,
-            exchange,
-            "",
-            self.long_micros,
-            self.short_micros,
-            self.long_count,
-            self.short_count,
-            self.newest,
-            COMPLETENESS_ORDER[self.rank],
-            -self.largest[0],
-            self.largest[1],
-        )
 
 
 class PulsesDetector(Detector):
@@ -60,48 +32,22 @@ class PulsesDetector(Detector):
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         self._span_ms = facts.rules.rolling_threshold.span_s * 1_000
-        self._sums: dict[tuple[int, str], _Sum] = {}
-        self._largest: dict[int, list[Contributor]] = {}
+        self._sums: list[PulseSum] = []
+        self._largest: list[PulseLargest] = []
         self._after = 0
         self._told_minute = 0
         self._changed = False
 
     def take_tick(self, events: TickEvents) -> None:
         """Sum the liquidations up."""
-        sums, largest = self._sums, self._largest
-        for event_id, exchange, _, _, _, position, _, micros, time, _, _, kind, _ in events.rows:
-            second = time - time % SECOND_MS
-            one = sums.get((second, exchange))
-            if one is None:
-                one = sums[second, exchange] = _Sum()
-            if position == "long":
-                one.long_micros += micros
-                one.long_count += 1
-            else:
-                one.short_micros += micros
-                one.short_count += 1
-            one.newest = max(one.newest, time)
-            rank = COMPLETENESS_RANKS[kind]
-            one.rank = max(one.rank, rank)
-            event = (-micros, event_id)
-            one.largest = min(one.largest, event)
-            minute = second - second % MINUTE_MS
-            of_minute = largest.get(minute)
-            if of_minute is None:
-                of_minute = largest[minute] = []
-            if len(of_minute) < MOST_CONTRIBUTORS or event < of_minute[-1]:
-                note_largest(of_minute, event)
+        self._sums = _sums(events)
+        self._largest = _largest(events)
 
     def judge(self) -> None:
         """Say what has come together."""
         watermark = self.facts.watermark
-        sums = [one.record(second, exchange) for (second, exchange), one in sorted(self._sums.items())]
-        largest = [
-            PulseLargest(minute, -event[0], event[1])
-            for minute, events in sorted(self._largest.items())
-            for event in events
-        ]
-        self._sums, self._largest = {}, {}
+        sums, largest = self._sums, self._largest
+        self._sums, self._largest = [], []
         parts = [sums[begin : begin + _SUMS_PER_PULSE] for begin in range(0, len(sums) or 1, _SUMS_PER_PULSE)]
         channels = None
         minute = watermark - watermark % MINUTE_MS
@@ -139,3 +85,61 @@ class PulsesDetector(Detector):
         feeds = sorted({channel for feeds in self.facts.feeds.values() for channel in feeds.channels})
         share = self.facts.coverage.span_share
         return [PulseChannel(feed[0], feed[1], share([feed], watermark - self._span_ms, watermark)) for feed in feeds]
+
+
+def _sums(events: TickEvents) -> list[PulseSum]:
+    """Return what comes together of each second and exchange, by second and exchange's name."""
+    micros, is_long = events.micros, events.is_long
+    groups = groups_of(events.times // SECOND_MS, events.exchanges)
+    added = np.array((micros, micros * is_long, is_long))[:, groups.order]
+    most = np.array((events.times, events.ranks, micros))[:, groups.order]
+    added_up, largest = np.add.reduceat(added, groups.begins, axis=1), np.maximum.reduceat(most, groups.begins, axis=1)
+    counts = groups.counts
+    # Of events of equal size the one with the smallest id counts.
+    chosen = groups.order[most[2] == np.repeat(largest[2], counts)].tolist()
+    ids: dict[tuple[int, str], bytes] = {}
+    for place in chosen:
+        row = events.rows[place]
+        key = row[8] // SECOND_MS, row[1]
+        ids[key] = min(row[0], ids.get(key, row[0]))
+    sums = [
+        PulseSum(
+            second * SECOND_MS,
+            exchange,
+            "",
+            longs,
+            both - longs,
+            n_longs,
+            count - n_longs,
+            newest,
+            COMPLETENESS_ORDER[rank],
+            size,
+            event_id,
+        )
+        for ((second, exchange), event_id), count, (both, longs, n_longs), (newest, rank, size) in zip(
+            ids.items(), counts.tolist(), added_up.T.tolist(), largest.T.tolist(), strict=True
+        )
+    ]
+    return sorted(sums)
+
+
+def _largest(events: TickEvents) -> list[PulseLargest]:
+    """Return the ten largest events of each minute, or all if there are fewer, by minute."""
+    first, last = int(events.times.min()) // MINUTE_MS, int(events.times.max()) // MINUTE_MS
+    if first == last:
+        return _largest_of(first * MINUTE_MS, events.rows, events.micros)
+    largest, minutes = [], events.times // MINUTE_MS
+    for minute in np.unique(minutes).tolist():
+        places = np.flatnonzero(minutes == minute)
+        rows = [events.rows[place] for place in places.tolist()]
+        largest += _largest_of(minute * MINUTE_MS, rows, events.micros[places])
+    return largest
+
+
+def _largest_of(minute: int, rows: Sequence[LiquidationRow], micros: Integers) -> list[PulseLargest]:
+    """Return the ten largest of the events of a minute, which have `micros` each."""
+    if len(rows) > MOST_CONTRIBUTORS:
+        least = np.partition(micros, -MOST_CONTRIBUTORS)[-MOST_CONTRIBUTORS]
+        rows = [rows[place] for place in np.flatnonzero(micros >= least).tolist()]
+    largest = sorted([(-row[7], row[0]) for row in rows])[:MOST_CONTRIBUTORS]
+    return [PulseLargest(minute, -size, event_id) for size, event_id in largest]

@@ -6,9 +6,13 @@ window of an asset with liquidations in every second takes 60 cells of about 1 k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
+from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from pipeline.detect.detector import Detector, Facts
@@ -25,6 +29,7 @@ from pipeline.detect.rolling_threshold import (
     is_quiet,
     settle,
 )
+from pipeline.detect.tick_events import Integers, TickEvents, groups_of
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
 
@@ -32,6 +37,7 @@ _KIND = "rolling_threshold"
 # An asset without events is forgotten when its window and its memory are over by this much: later than any event that
 # is still counted into a bar.
 _FORGET_MS = 3_600_000
+_BY_TIME: Final[Callable[[LiquidationRow], Any]] = itemgetter(8, 0)
 
 
 @dataclass(slots=True)
@@ -64,21 +70,42 @@ class RollingThresholdDetector(Detector):
         self._looked_at = 0
         self._forgotten: list[Cell] = []
 
-    def take_events(self, asset: str, events: Sequence[LiquidationRow]) -> None:
-        """Add the events to the asset's last hour; publish what fires."""
+    def take_tick(self, events: TickEvents) -> None:
+        """Add the events to the last hour of their assets; publish what fires."""
         if not self._fires_for_assets:
             return
+        seconds, names = events.times - events.times % SECOND_MS, self.facts.numbering.asset_names
+        groups = groups_of(events.assets, seconds)
+        assets, starts, sums = groups.firsts(events.assets), groups.firsts(seconds), groups.sums(events.micros).tolist()
+        newest = np.maximum.reduceat(events.times[groups.order], groups.begins).tolist()
+        begins = groups.begins.tolist()
+        first = 0
+        for last, asset in enumerate(assets):
+            if last + 1 == len(assets) or assets[last + 1] != asset:
+                end = begins[last + 1] if last + 1 < len(begins) else len(groups.order)
+                places = groups.order[begins[first] : end]
+                by_second = list(zip(starts[first : last + 1], sums[first : last + 1], strict=True))
+                self._take(names[asset], by_second, newest[last], partial(_in_order, events, places))
+                first = last + 1
+
+    def _take(
+        self,
+        asset: str,
+        by_second: Sequence[tuple[int, int]],
+        newest: int,
+        rows: Callable[[], Iterable[LiquidationRow]],
+    ) -> None:
+        """Add what an asset has by second (ms, micro-dollars), up to `newest` (ms), or its `rows` one by one."""
         known = self._assets.get(asset)
         if known is None:
             known = self._assets[asset] = _Asset()
         self._changed.add(asset)
-        first, last = events[0][8], events[-1][8]
-        known.changed.update(range(first - first % MINUTE_MS, last + 1, MINUTE_MS))
+        known.changed.update([second - second % MINUTE_MS for second, _ in by_second])
         rolling, rule = known.rolling, self._rule
-        if is_quiet(rolling, last, sum([row[7] for row in events]), rule):
-            add_quietly(rolling, [(row[8], row[7]) for row in events], rule)
+        if is_quiet(rolling, newest, sum([micros for _, micros in by_second]), rule):
+            add_quietly(rolling, by_second, newest, rule)
         else:
-            for row in events:
+            for row in rows():
                 fire = add(rolling, row[8], row[7], rule, fires=not (self._waits and self._is_blind(asset, row[8])))
                 if fire is not None:
                     self._say(asset, fire)
@@ -195,6 +222,11 @@ class RollingThresholdDetector(Detector):
                 self._changed.discard(asset)
                 name = asset.encode()
                 self._forgotten += [(name, None), *((name + b"/%d" % minute, None) for minute in sorted(known.written))]
+
+
+def _in_order(events: TickEvents, places: Integers) -> list[LiquidationRow]:
+    """Return the rows at `places`, by event time and id."""
+    return sorted([events.rows[place] for place in places.tolist()], key=_BY_TIME)
 
 
 def _sums_of(rolling: RollingState, minute: int) -> list[list[int]]:

@@ -8,6 +8,7 @@ import pytest
 from event_logs import CONTRACTS, liquidation
 
 from pipeline.detect.largest_events import LargestEvents
+from pipeline.detect.tick_events import Numbering
 from pipeline.windows.fold import liquidation_row
 from pipeline.windows.parameters import WindowParameters
 
@@ -62,13 +63,13 @@ def written(kept, cells):
 @pytest.mark.parametrize("restart", [False, True])
 def test_they_are_those_of_all_events(restart):
     chance = random.Random(2)
-    kept, cells, events = LargestEvents(PARAMETERS), {}, []
+    kept, cells, events, numbering = LargestEvents(PARAMETERS), {}, [], Numbering()
     for minute in range(3 * 60 + 20):
         now = BEGIN + minute * MINUTE
         rows = some_events(chance, now, len(events) + 1)
         events += rows
         if rows:
-            kept.take("BTC", rows)
+            kept.take_tick(numbering.events(rows))
         kept.forget(now + MINUTE)
         written(kept, cells)
         if restart:
@@ -83,7 +84,7 @@ def test_they_are_those_of_all_events(restart):
 
 def test_nothing_is_left_of_an_asset_that_is_silent():
     kept = LargestEvents(PARAMETERS)
-    kept.take("BTC", [liquidation_row(liquidation(1, BEGIN))])
+    kept.take_tick(Numbering().events([liquidation_row(liquidation(1, BEGIN))]))
     names = {name for name, _ in kept.cells()}
     for minute in range(150):
         kept.forget(BEGIN + minute * MINUTE)
