@@ -55,7 +55,6 @@ _SENTINEL = Liquidation(
 _VALUES = ["event_id", "price", "notional_micros", "event_time", "received_time"]
 _NAMES = ["exchange", "symbol", "instrument", "asset", "position", "event_time_kind", "completeness"]
 _COLUMNS = [*_VALUES, *_NAMES, "source"]
-_NAME_COLUMNS = [*map(pl.col, _NAMES), pl.col("source").struct.field("channel")]
 _CANDLE_COLUMNS = [*CandleRow._fields, "closed"]
 # Events that the fold does not read; the sink copies them.
 _PASSED_OVER = frozenset({"market_metric"})
@@ -165,7 +164,8 @@ class Decoder:
         if last_source != (_SENTINEL.source.index, _SENTINEL.source.sequence):
             return None
         event_ids, prices, micros, times, received = (block[name].to_list() for name in _VALUES)
-        *contract, positions, time_kinds, kinds, channels = self._names.columns(block, _NAME_COLUMNS)
+        names = [*(block[name] for name in _NAMES), source.field("channel")]
+        *contract, positions, time_kinds, kinds, channels = self._names.columns(names)
         facts = event_ids, *contract, positions, prices, micros, times, time_kinds, received, kinds, channels
         rows: list[LiquidationRow] = list(zip(*facts, strict=True))
         return rows if rows.pop() == liquidation_row(_SENTINEL) else None

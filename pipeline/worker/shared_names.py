@@ -29,20 +29,22 @@ class SharedNames:
     def __len__(self) -> int:
         return len(self._names)
 
-    def columns(self, rows: pl.DataFrame, names: Sequence[pl.Expr]) -> list[list[str]]:
-        """Return the columns `names` of `rows`, which are strings or categoricals without nulls."""
-        codes = self._codes(rows, names)
-        if any(column.has_nulls() for column in codes):
-            self._learn(rows.select(names))
-            codes = self._codes(rows, names)
-        return [self._objects[column.to_numpy()].tolist() for column in codes]
+    def columns(self, columns: Sequence[pl.Series]) -> list[list[str]]:
+        """Return `columns`, which are strings or categoricals without nulls and have the same length."""
+        codes = self._codes(columns)
+        if codes.has_nulls():
+            self._learn(columns)
+            codes = self._codes(columns)
+        by_column: list[list[str]] = self._objects[codes.to_numpy().reshape(len(columns), -1)].tolist()
+        return by_column
 
-    def _codes(self, rows: pl.DataFrame, names: Sequence[pl.Expr]) -> list[pl.Series]:
-        """Return columns of places in `_objects`, null where a name is new."""
-        return rows.select(name.cast(self._enum, strict=False).to_physical() for name in names).get_columns()
+    def _codes(self, columns: Sequence[pl.Series]) -> pl.Series:
+        """Return places in `_objects`, null where a name is new; column follows upon column."""
+        # `to_physical` has a cost of its own for each call, so there is one for all columns.
+        return pl.concat([column.cast(self._enum, strict=False) for column in columns]).to_physical()
 
-    def _learn(self, names: pl.DataFrame) -> None:
-        found = dict.fromkeys(name for column in names for name in column.cast(pl.String).unique(maintain_order=True))
+    def _learn(self, columns: Sequence[pl.Series]) -> None:
+        found = dict.fromkeys(name for column in columns for name in column.unique(maintain_order=True).to_list())
         known = {**self._names, **found}
         self._names = known if len(known) <= self._most else found
         self._enum = pl.Enum(list(self._names))

@@ -8,34 +8,33 @@ from hypothesis import strategies as st
 
 from pipeline.worker.shared_names import SharedNames
 
-COLUMNS = [pl.col("first"), pl.col("second")]
 PAIRS = st.lists(st.tuples(st.text(max_size=3), st.sampled_from(["long", "short", ""])), min_size=1, max_size=20)
 
 
-def frame(pairs):
-    types = {"first": pl.String, "second": pl.Categorical}
-    return pl.DataFrame(pairs, schema=types, orient="row")
+def columns(pairs):
+    symbols, positions = zip(*pairs, strict=True)
+    return [pl.Series(symbols, dtype=pl.String), pl.Series(positions, dtype=pl.Categorical)]
 
 
 @given(st.lists(PAIRS, min_size=1, max_size=4))
 def test_names_come_out_as_they_went_in(batches):
     shared = SharedNames(most=10)
     for pairs in batches:
-        assert list(zip(*shared.columns(frame(pairs), COLUMNS), strict=True)) == pairs
+        assert list(zip(*shared.columns(columns(pairs)), strict=True)) == pairs
 
 
 def test_equal_names_are_one_object_in_all_columns_and_batches():
     shared = SharedNames()
-    symbols, positions = shared.columns(frame([("BTCUSDT", "long"), ("long", "long"), ("BTCUSDT", "short")]), COLUMNS)
+    symbols, positions = shared.columns(columns([("BTCUSDT", "long"), ("long", "long"), ("BTCUSDT", "short")]))
     assert symbols[0] is symbols[2]
     assert symbols[1] is positions[0] is positions[1]
-    again, _ = shared.columns(frame([("ETHUSDT", "short"), ("BTCUSDT", "short")]), COLUMNS)
+    again, _ = shared.columns(columns([("ETHUSDT", "short"), ("BTCUSDT", "short")]))
     assert again[1] is symbols[0]
 
 
 def test_no_more_names_are_kept_than_wanted():
     shared = SharedNames(most=3)
-    shared.columns(frame([("A", "long"), ("B", "long")]), COLUMNS)
+    shared.columns(columns([("A", "long"), ("B", "long")]))
     assert len(shared) == 3
-    shared.columns(frame([("C", "long")]), COLUMNS)
+    shared.columns(columns([("C", "long")]))
     assert len(shared) == 2
