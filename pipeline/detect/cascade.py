@@ -24,9 +24,16 @@ from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, note
 from pipeline.detect.limits import ENDLESS
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile, whole_days
-from pipeline.detect.second_sums import NEARER_AND_FURTHER, SECOND_MS, Second, note_first
-from pipeline.records import COMPLETENESS_ORDER, Closed, Completeness, Position
+from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Closed, Completeness, Position
+from pipeline.windows.fold import LiquidationRow
 
+SECOND_MS: Final = 1_000
+POSITIONS: Final[tuple[Position, Position]] = ("long", "short")
+# Which of two prices is nearer to where the forced flow drives the price, and which is further from it.
+_NEARER_AND_FURTHER: Final[Mapping[Position, tuple[Callable[..., float], Callable[..., float]]]] = {
+    "long": (min, max),
+    "short": (max, min),
+}
 # Ended cascades that late events can still correct; more in ten minutes are not told apart by anybody.
 _MOST_ENDED: Final = 8
 _KEPT_MS: Final = 600_000
@@ -65,6 +72,61 @@ def parameters_of(rule: CascadeRule) -> CascadeParameters:
         least_move_sd=rule.least_move_sd,
         end_gaps=rule.end_gaps,
         end_rate=rule.end_rate,
+    )
+
+
+@dataclass(slots=True)
+class Second:
+    """The liquidations of one position in one second; nothing in it depends on the order in which they came.
+
+    `first` and `last` are times (ms), `price_first` is the price at `first`, `completeness` the worst rank in
+    `COMPLETENESS_ORDER`. `first_on` is each exchange's first time. `largest` are the largest events.
+    """
+
+    position: Position
+    first: int
+    last: int
+    price_first: float
+    price_extreme: float
+    completeness: int = 0
+    micros: int = 0
+    count: int = 0
+    partial_count: int = 0
+    first_on: dict[str, int] = field(default_factory=dict)
+    largest: list[Contributor] = field(default_factory=list)
+
+    def add(self, row: LiquidationRow) -> None:
+        """Take in one more liquidation of this second and position."""
+        event_id, exchange, _, _, _, _, price, micros, time, _, _, kind, _ = row
+        nearer, further = _NEARER_AND_FURTHER[self.position]
+        self.price_extreme = nearer(self.price_extreme, price)
+        self.micros += micros
+        self.count += 1
+        if time > self.last:
+            self.last = time
+        elif time < self.first:
+            self.first, self.price_first = time, price
+        if time == self.first:
+            # Of two at the same time the price furthest from where the flow drives it is the first.
+            self.price_first = further(self.price_first, price)
+        rank = COMPLETENESS_RANKS[kind]
+        if rank:
+            self.partial_count += 1
+            self.completeness = max(self.completeness, rank)
+        if time < self.first_on.get(exchange, ENDLESS):
+            self.first_on[exchange] = time
+        largest = self.largest
+        if -micros <= largest[-1][0] or len(largest) < MOST_CONTRIBUTORS:
+            note_largest(largest, (-micros, event_id))
+
+
+def second_of(row: LiquidationRow) -> Second:
+    """Return the second of one liquidation."""
+    event_id, exchange, _, _, _, position, price, micros, time, _, _, kind, _ = row
+    rank = COMPLETENESS_RANKS[kind]
+    side: Position = "long" if position == "long" else "short"
+    return Second(
+        side, time, time, price, price, rank, micros, 1, int(rank > 0), {exchange: time}, [(-micros, event_id)]
     )
 
 
@@ -146,7 +208,7 @@ class AssetRuns:
     `waiting` are the seconds that are not taken yet, `settled` the time (ms) up to which they are. `runs` are under
     way, `ended` those cascades that late events can still correct. `usual` is the bound by history (micro-dollars) and
     the day (ms) for which it was found, None when it is to be found anew. `changed_days` (ms) are those of `sizes` that
-    are to be stored.
+    are to be stored. `room_micros` and `room_events` are what may come before anything must be settled.
     """
 
     waiting: Waiting = field(default_factory=dict)
@@ -156,12 +218,20 @@ class AssetRuns:
     sizes: RunSizes = field(default_factory=RunSizes)
     usual: tuple[int, int] | None = None
     changed_days: set[int] = field(default_factory=set)
+    room_micros: int = 0
+    room_events: int = 0
 
-    def take(self, start: int, second: Second) -> None:
-        """Take in liquidations of the second that began at `start` (ms), each once, in any order."""
-        known = self.waiting.setdefault((start, second.position), second)
-        if known is not second:
-            known.add(second)
+    def take(self, row: LiquidationRow) -> None:
+        """Take in a liquidation, each once, in any order."""
+        micros, time = row[7], row[8]
+        self.room_micros -= micros
+        self.room_events -= 1
+        key = time - time % SECOND_MS, POSITIONS[row[5] != "long"]
+        known = self.waiting.get(key)
+        if known is None:
+            self.waiting[key] = second_of(row)
+        else:
+            known.add(row)
 
     @property
     def is_idle(self) -> bool:
@@ -348,17 +418,23 @@ def _sum(run: Run, second: Second) -> None:
     run.count += second.count
     run.partial_count += second.partial_count
     run.completeness = max(run.completeness, second.completeness)
-    nearer, further = NEARER_AND_FURTHER[run.position]
+    nearer, further = _NEARER_AND_FURTHER[run.position]
     run.price_extreme = nearer(run.price_extreme, second.price_extreme)
     if second.first == run.begin:
         run.price_first = further(run.price_first, second.price_first)
-    note_first(run.first_on, second.first_on)
+    _note_first(run.first_on, second.first_on)
     largest = run.largest
     for one in second.largest:
         if len(largest) < MOST_CONTRIBUTORS or one < largest[-1]:
             note_largest(largest, one)
         else:
             break
+
+
+def _note_first(known: dict[str, int], first_on: Mapping[str, int]) -> None:
+    for exchange, time in first_on.items():
+        if exchange not in known or time < known[exchange]:
+            known[exchange] = time
 
 
 def _note_wave(run: Run) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
 from pipeline.detect.cascade import (
     GROWTH,
+    SECOND_MS,
     AssetRuns,
     Run,
+    Second,
     end_due,
     parameters_of,
     room,
@@ -22,7 +23,6 @@ from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, largest_stored, stored_largest
 from pipeline.detect.limits import ENDLESS
 from pipeline.detect.run_sizes import DAY_MS
-from pipeline.detect.second_sums import SECOND_MS, Second, UnsummedEvents
 from pipeline.detect.tick_events import TickEvents
 from pipeline.records import Cascade, Closed
 from pipeline.windows.fold import Cell
@@ -33,9 +33,6 @@ _LEVEL_FACTORS: Final = (10, 100, 1_000)
 
 # How often (ms of the watermark) it is said how far an open cascade has come that grows slowly.
 _UPDATE_MS: Final = 30_000
-
-# Places of events that are not summed up, of some 70 bytes each.
-_MOST_UNSUMMED: Final = 4_096
 
 RunKey = tuple[str, int]  # position, begin
 
@@ -58,10 +55,7 @@ class CascadeDetector(Detector):
         self._hash = facts.rules.hash
         self._assets: dict[str, AssetRuns] = {}
         self._active: set[str] = set()
-        self._unsummed = UnsummedEvents()
-        self._room_micros = np.zeros(0, dtype=np.int64)
-        self._room_events = np.zeros(0, dtype=np.int64)
-        self._is_touched = np.zeros(0, dtype=np.bool_)
+        self._touched: set[str] = set()
         self._due: dict[str, int] = {}
         self._closed_before = 0
         self._changed: set[str] = set()
@@ -69,15 +63,19 @@ class CascadeDetector(Detector):
         self._findings: dict[str, dict[RunKey, Finding]] = {}
 
     def take_tick(self, events: TickEvents) -> None:
-        """Keep the events until they are summed up; note which assets must be looked at."""
-        self._count_assets(len(self.facts.numbering.asset_names))
-        self._unsummed.put(events)
-        numbers, room_micros, room_events = events.assets, self._room_micros, self._room_events
-        np.subtract.at(room_micros, numbers, events.micros)
-        np.subtract.at(room_events, numbers, 1)
-        self._is_touched[numbers] |= (room_micros[numbers] < 0) | (room_events[numbers] < 0)
-        if len(self._unsummed) > _MOST_UNSUMMED:
-            self._sum_up()
+        """Sum the events up by asset, second and position; note which assets must be looked at."""
+        assets, touched = self._assets, self._touched
+        for row in events.rows:
+            asset = row[4]
+            runs = assets.get(asset)
+            if runs is None:
+                runs = assets[asset] = AssetRuns()
+            runs.take(row)
+            if runs.room_micros < 0 or runs.room_events < 0:
+                touched.add(asset)
+        seen = {row[4] for row in events.rows}
+        self._active |= seen
+        self._changed |= seen
 
     def judge(self) -> None:
         """Take the seconds that are settled, and say which cascades opened, grew or ended."""
@@ -85,11 +83,9 @@ class CascadeDetector(Detector):
         closed_before = self.facts.parameters.closed_before(watermark)
         if closed_before > self._closed_before:
             self._closed_before = closed_before
-            self._is_touched[:] = False
-            self._sum_up()
-            assets: Iterable[str] = self._active
+            assets = self._active
         else:
-            assets = self._due_assets(watermark)
+            assets = self._touched.union([asset for asset, due in self._due.items() if due <= watermark])
         for asset in sorted(assets):
             runs = self._assets[asset]
             before = len(runs.waiting), len(runs.runs), len(runs.ended)
@@ -102,16 +98,14 @@ class CascadeDetector(Detector):
             if runs.is_idle:
                 self._active.discard(asset)
             self._look_ahead(asset, runs)
+        self._touched = set()
 
     def cells(self) -> Iterable[Cell]:
         """Yield the runs of the assets that changed, and how large their runs were, by day."""
-        self._sum_up()
         for asset in sorted(self._changed):
             runs = self._assets[asset]
             name = asset.encode()
-            number = self.facts.numbering.asset(asset)
-            room_left = int(self._room_micros[number]), int(self._room_events[number])
-            value = [asset, _stored_runs(runs), *room_left, self._due.get(asset)]
+            value = [asset, _stored_runs(runs), runs.room_micros, runs.room_events, self._due.get(asset)]
             yield name, None if runs.is_idle else orjson.dumps(value)
             written = self._written_days.setdefault(asset, set())
             for day in sorted(written - runs.sizes.days.keys()):
@@ -121,8 +115,8 @@ class CascadeDetector(Detector):
                 counts = runs.sizes.days.get(day)
                 if counts is not None:
                     written.add(day)
-                    stored = [asset, day, list(counts), list(counts.values()), _first_of(runs, day)]
-                    yield name + b"/%d" % (day // DAY_MS), orjson.dumps(stored)
+                    value = [asset, day, list(counts), list(counts.values()), _first_of(runs, day)]
+                    yield name + b"/%d" % (day // DAY_MS), orjson.dumps(value)
             runs.changed_days = set()
         self._changed = set()
 
@@ -132,9 +126,8 @@ class CascadeDetector(Detector):
             asset, *rest = orjson.loads(value)
             runs = self._assets.setdefault(asset, AssetRuns())
             if name == asset:
-                stored, room_micros, room_events, due = rest
+                stored, runs.room_micros, runs.room_events, due = rest
                 _restore_runs(runs, stored)
-                self._set_room(asset, room_micros, room_events)
                 self._active.add(asset)
                 if due is not None:
                     self._due[asset] = due
@@ -161,48 +154,6 @@ class CascadeDetector(Detector):
                     run.revision += 1
                     cascade_id = _anomaly_id(asset, run, rules_hash)
                     self._tell(cascade_id, asset, run, self._coverage(asset, run), rules_hash)
-
-    def _due_assets(self, watermark: int) -> Iterable[str]:
-        """Return the assets that must be looked at before minutes are closed; their events are summed up."""
-        names, number_of = self.facts.numbering.asset_names, self.facts.numbering.asset
-        is_wanted = self._is_touched.copy()
-        self._is_touched[:] = False
-        due = [asset for asset, time in self._due.items() if time <= watermark]
-        is_wanted[[number_of(asset) for asset in due]] = True
-        wanted = np.flatnonzero(is_wanted).tolist()
-        if wanted:
-            self._take(self._unsummed.sum_up(is_wanted, self.facts.numbering.exchange_names))
-        return [names[number] for number in wanted]
-
-    def _sum_up(self) -> None:
-        self._take(self._unsummed.sum_up_all(self.facts.numbering.exchange_names))
-
-    def _take(self, seconds: Iterable[tuple[int, int, Second]]) -> None:
-        """Take in what was summed up: by the assets' numbers the starts (ms) of seconds, and their sums."""
-        assets, names, seen = self._assets, self.facts.numbering.asset_names, set()
-        for number, start, second in seconds:
-            asset = names[number]
-            runs = assets.get(asset)
-            if runs is None:
-                runs = assets[asset] = AssetRuns()
-            runs.take(start, second)
-            seen.add(asset)
-        self._active |= seen
-        self._changed |= seen
-
-    def _set_room(self, asset: str, micros: int, events: int) -> None:
-        """Say how much of an asset may come before it must be looked at."""
-        number = self.facts.numbering.asset(asset)
-        self._count_assets(number + 1)
-        self._room_micros[number], self._room_events[number] = micros, events
-
-    def _count_assets(self, count: int) -> None:
-        """Have what is kept by asset reach that of so many."""
-        more = count - len(self._is_touched)
-        if more > 0:
-            self._room_micros = np.pad(self._room_micros, (0, more))
-            self._room_events = np.pad(self._room_events, (0, more))
-            self._is_touched = np.pad(self._is_touched, (0, more))
 
     def _moved_of(self, asset: str) -> Callable[[Run], float | None]:
         candles = self.facts.candles
@@ -242,7 +193,7 @@ class CascadeDetector(Detector):
         ]
         said_micros: dict[Closed, int] = {finding.position: _micros_of(finding) for finding in said}
         micros, events, until = room(runs, self.facts.watermark, said_micros, self._parameters)
-        self._set_room(asset, max(micros, 0), max(events, 0))
+        runs.room_micros, runs.room_events = max(micros, 0), max(events, 0)
         due = until if micros > 0 and events > 0 else 0
         if said:
             due = min(due, *(finding.updated + _UPDATE_MS for finding in said))

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from pipeline.detect.cascade import AssetRuns, CascadeParameters, parameters_of, settle
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, class_of, edge_of, forget, note, quantile, whole_days
-from pipeline.detect.second_sums import seconds_of
-from pipeline.detect.tick_events import Numbering
 
 USD = 1_000_000
 BEGIN = 1_700_000_000_000
@@ -59,10 +57,8 @@ def put(runs, *events, chance=None):
     for one in events:
         (parts[0] if chance is None else chance.choice(parts)).append(one)
     for part in parts:
-        if part:
-            numbering = Numbering()
-            for _, start, second in seconds_of(numbering.events(part), numbering.exchange_names):
-                runs.take(start, second)
+        for one in sorted(part, key=lambda one: one.time):
+            runs.take(one)
 
 
 def run_of(*events, parameters=PARAMETERS, moved=unknown, runs=None, until=None):
