@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from pipeline.detect.coverage_history import INTERVALS_MS
-from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents, distinct
+from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents, distinct, grown
 from pipeline.windows.fold import Cell
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 
@@ -29,6 +29,7 @@ Sums = list[int]
 Owner = int
 _COLUMNS: Final = 4
 _COUNTS: Final = 2
+_NO_BARS: Final = np.zeros((0, _COLUMNS), dtype=np.int64)
 
 
 def of_asset(number: int) -> Owner:
@@ -89,7 +90,7 @@ class BarBook:
             minutes = minutes[counted]
         touched: dict[tuple[int, int], Integers] = {}
         for minute in distinct(minutes):
-            chosen = slice(None) if minutes[0] == minute and (minutes == minute).all() else minutes == minute
+            chosen = minutes == minute
             added = self._added(contracts[chosen], assets[chosen], columns[chosen], micros[chosen])
             owners = np.flatnonzero(added[:, _COUNTS] + added[:, _COUNTS + 1])
             sums = added[owners]
@@ -207,12 +208,8 @@ class BarBook:
 
     def _bars(self, interval: int, start: int) -> Integers:
         """Return the array of the bars from `start` (ms), with a row for every owner there is."""
-        live, size = self._live[interval], self._size()
-        bars = live.get(start)
-        if bars is None:
-            bars = live[start] = np.zeros((size, _COLUMNS), dtype=np.int64)
-        elif len(bars) < size:
-            bars = live[start] = np.concatenate([bars, np.zeros((size - len(bars), _COLUMNS), dtype=np.int64)])
+        live = self._live[interval]
+        bars = live[start] = grown(live.get(start, _NO_BARS), self._size(), 0)
         return bars
 
     def _size(self) -> int:

@@ -43,7 +43,7 @@ from pipeline.detect.finding import Findings
 from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.pending import PendingCells, restored_row, stored_row
 from pipeline.detect.rules import Rules
-from pipeline.detect.tick_events import Integers, Numbering, TickEvents
+from pipeline.detect.tick_events import Integers, Numbering, TickEvents, grown
 from pipeline.records import COMPLETENESS_RANKS, Coverage, Found, Pulse, Silence
 from pipeline.windows.fold import CandleRow, Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
@@ -243,10 +243,7 @@ class Engine:
 
     def _note_feeds(self, events: TickEvents) -> None:
         """Take note of feeds that are new, or less complete than they were."""
-        known = self._feed_ranks
-        if len(known) < self.facts.numbering.feeds:
-            more = np.full(self.facts.numbering.feeds - len(known), -1, dtype=np.int64)
-            known = self._feed_ranks = np.concatenate([known, more])
+        known = self._feed_ranks = grown(self._feed_ranks, self.facts.numbering.feeds, -1)
         is_news = events.ranks > known[events.feeds]
         if not is_news.any():
             return

@@ -26,13 +26,14 @@ from pipeline.detect.finding import (
     note_largest,
     stored_ids,
 )
-from pipeline.detect.tick_events import Contract, Integers, TickEvents, distinct
+from pipeline.detect.tick_events import Contract, Integers, TickEvents, distinct, grown
 from pipeline.records import Closed
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 
 KEPT_MS: Final = 4_500_000
 
+_NO_BOUNDS: Final = np.zeros(0, dtype=np.int64)
 _Key = tuple[str, str, str]  # exchange, symbol, position
 _Event = tuple[int, bytes, int]  # as a contributor, and its time
 _ByKey = dict[_Key, list[_Event]]
@@ -71,7 +72,7 @@ class LargestEvents:
         """Take note of the events of a tick: those that can be among the largest of their minute."""
         minutes, keys = events.times - events.times % MINUTE_MS, 2 * events.contracts + events.is_long
         for minute in distinct(minutes):
-            bounds = self._bounds_of(minute, int(keys.max()) + 1)
+            bounds = self._bounds[minute] = grown(self._bounds.get(minute, _NO_BOUNDS), int(keys.max()) + 1, 0)
             is_large = (minutes == minute) & (events.micros >= bounds[keys])
             for place in np.flatnonzero(is_large).tolist():
                 bounds[keys[place]] = self._note(minute, events.rows[place])
@@ -158,15 +159,6 @@ class LargestEvents:
             known.changed_minutes.add(minute)
             self._changed.add(asset)
         return -largest[-1][0] if len(largest) == MOST_CONTRIBUTORS else 0
-
-    def _bounds_of(self, minute: int, size: int) -> Integers:
-        """Return the bounds of one minute, of at least `size` contracts and positions."""
-        bounds = self._bounds.get(minute)
-        if bounds is None:
-            bounds = self._bounds[minute] = np.zeros(size, dtype=np.int64)
-        elif len(bounds) < size:
-            bounds = self._bounds[minute] = np.append(bounds, np.zeros(size - len(bounds), dtype=np.int64))
-        return bounds
 
     def _asset(self, asset: str) -> _Asset:
         known = self._assets.get(asset)

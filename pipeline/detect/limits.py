@@ -11,13 +11,14 @@ from typing import Final
 import numpy as np
 
 from pipeline.detect.coverage_history import INTERVALS_MS
-from pipeline.detect.surge import SERIES
-from pipeline.detect.tick_events import Integers
+from pipeline.detect.surge import SERIES, values_of
+from pipeline.detect.tick_events import Integers, grown
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 
 ENDLESS: Final = 1 << 62
 # Limits of a bar that is looked at whatever comes.
 NOTHING: Final = [-1] * len(SERIES)
+_NO_LIMITS: Final = np.zeros((0, len(SERIES)), dtype=np.int64)
 _BOTH: Final = SERIES.index(("usd", "both"))
 
 
@@ -32,9 +33,7 @@ class Limits:
     def passed(self, interval: int, start: int, owners: Integers, sums: Integers) -> list[int]:
         """Return the places of those `owners` whose `sums`, a row for each, have passed a limit of the bar."""
         limits = self._of(interval, start, int(owners[-1]))[owners]
-        values = np.empty((len(owners), len(SERIES)), dtype=np.int64)
-        values[:, 0:2], values[:, 3:5] = sums[:, 0:2], sums[:, 2:4]
-        values[:, 2], values[:, 5] = sums[:, 0] + sums[:, 1], sums[:, 2] + sums[:, 3]
+        values: Integers = np.column_stack(values_of(sums.T))
         return np.flatnonzero((values > limits).any(axis=1)).tolist()
 
     def set(self, interval: int, start: int, owner: int, limits: list[int]) -> None:
@@ -63,10 +62,5 @@ class Limits:
     def _of(self, interval: int, start: int, owner: int) -> Integers:
         """Return the limits of the bars from `start` (ms), with a row for `owner` at least."""
         by_start = self._limits[interval]
-        limits = by_start.get(start)
-        if limits is None:
-            limits = by_start[start] = np.tile(self._initial, (owner + 1, 1))
-        elif len(limits) <= owner:
-            more = np.tile(self._initial, (owner + 1 - len(limits), 1))
-            limits = by_start[start] = np.concatenate([limits, more])
+        limits = by_start[start] = grown(by_start.get(start, _NO_LIMITS), owner + 1, self._initial)
         return limits

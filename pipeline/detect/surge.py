@@ -8,9 +8,9 @@ everything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import add
-from typing import Final
+from typing import Final, TypeVar
 
 from pipeline.detect.rules import Closed, Measure, SurgeRule
 from pipeline.detect.scorers import (
@@ -22,11 +22,13 @@ from pipeline.detect.scorers import (
     Quantile,
     Scorer,
 )
+from pipeline.detect.tick_events import Integers
 
 MICROS: Final = 1_000_000
 
 # One bar: micro-dollars of longs and of shorts, number of longs and of shorts.
 Sums = Sequence[int]
+_Amount = TypeVar("_Amount", int, Integers)
 # What is judged of a bar: micro-dollars of each position, then numbers of events.
 Series = tuple[Measure, Closed]
 SERIES: Final[tuple[Series, ...]] = (
@@ -53,8 +55,8 @@ def scorer_of(rule: SurgeRule) -> Scorer:
     return scorers[rule.scorer]
 
 
-def values_of(bar: Sums) -> tuple[int, ...]:
-    """Return the values of a bar in the order of `SERIES`."""
+def values_of(bar: Iterable[_Amount]) -> tuple[_Amount, ...]:
+    """Return the values of a bar, or columns of those of many bars, in the order of `SERIES`."""
     long_micros, short_micros, longs, shorts = bar
     return long_micros, short_micros, long_micros + short_micros, longs, shorts, longs + shorts
 

@@ -143,6 +143,10 @@ class Groups:
         """Return each group's sum."""
         return np.add.reduceat(values[self.order], self.begins)
 
+    def most(self, values: Integers) -> Integers:
+        """Return each group's maximum."""
+        return np.maximum.reduceat(values[self.order], self.begins)
+
     def firsts(self, values: Integers) -> list[int]:
         """Return of each group the value of its first row."""
         return values[self.order[self.begins]].tolist()  # type: ignore[no-any-return]
@@ -165,3 +169,10 @@ def distinct(values: Integers) -> list[int]:
         return []
     least, most = int(values.min()), int(values.max())
     return [least] if least == most else np.unique(values).tolist()
+
+
+def grown(rows: Integers, count: int, fill: int | Integers) -> Integers:
+    """Return `rows` with at least `count` of them; those that are new hold `fill`."""
+    if len(rows) >= count:
+        return rows
+    return np.concatenate([rows, np.full((count - len(rows), *rows.shape[1:]), fill, dtype=np.int64)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from pipeline.detect.rolling_threshold import (
     is_quiet,
     settle,
 )
-from pipeline.detect.tick_events import Integers, TickEvents, groups_of
+from pipeline.detect.tick_events import TickEvents, groups_of
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
 
@@ -74,28 +74,17 @@ class RollingThresholdDetector(Detector):
         """Add the events to the last hour of their assets; publish what fires."""
         if not self._fires_for_assets:
             return
-        seconds, names = events.times - events.times % SECOND_MS, self.facts.numbering.asset_names
+        seconds = events.times - events.times % SECOND_MS
         groups = groups_of(events.assets, seconds)
-        assets, starts, sums = groups.firsts(events.assets), groups.firsts(seconds), groups.sums(events.micros).tolist()
-        newest = np.maximum.reduceat(events.times[groups.order], groups.begins).tolist()
-        begins = groups.begins.tolist()
-        first = 0
-        for last, asset in enumerate(assets):
-            if last + 1 == len(assets) or assets[last + 1] != asset:
-                end = begins[last + 1] if last + 1 < len(begins) else len(groups.order)
-                places = groups.order[begins[first] : end]
-                by_second = list(zip(starts[first : last + 1], sums[first : last + 1], strict=True))
-                self._take(names[asset], by_second, newest[last], partial(_in_order, events, places))
-                first = last + 1
+        sums, newest = groups.sums(events.micros).tolist(), groups.most(events.times).tolist()
+        by_second = zip(groups.firsts(events.assets), groups.firsts(seconds), sums, newest, strict=True)
+        for number, of_asset in groupby(by_second, itemgetter(0)):
+            _, starts, micros, times = zip(*of_asset, strict=True)
+            self._take(events, number, list(zip(starts, micros, strict=True)), times[-1])
 
-    def _take(
-        self,
-        asset: str,
-        by_second: Sequence[tuple[int, int]],
-        newest: int,
-        rows: Callable[[], Iterable[LiquidationRow]],
-    ) -> None:
-        """Add what an asset has by second (ms, micro-dollars), up to `newest` (ms), or its `rows` one by one."""
+    def _take(self, events: TickEvents, number: int, by_second: Sequence[tuple[int, int]], newest: int) -> None:
+        """Add what an asset, by its number, has by second (ms, micro-dollars) among `events`, up to `newest` (ms)."""
+        asset = self.facts.numbering.asset_names[number]
         known = self._assets.get(asset)
         if known is None:
             known = self._assets[asset] = _Asset()
@@ -105,7 +94,8 @@ class RollingThresholdDetector(Detector):
         if is_quiet(rolling, newest, sum([micros for _, micros in by_second]), rule):
             add_quietly(rolling, by_second, newest, rule)
         else:
-            for row in rows():
+            places = np.flatnonzero(events.assets == number).tolist()
+            for row in sorted([events.rows[place] for place in places], key=_BY_TIME):
                 fire = add(rolling, row[8], row[7], rule, fires=not (self._waits and self._is_blind(asset, row[8])))
                 if fire is not None:
                     self._say(asset, fire)
@@ -222,11 +212,6 @@ class RollingThresholdDetector(Detector):
                 self._changed.discard(asset)
                 name = asset.encode()
                 self._forgotten += [(name, None), *((name + b"/%d" % minute, None) for minute in sorted(known.written))]
-
-
-def _in_order(events: TickEvents, places: Integers) -> list[LiquidationRow]:
-    """Return the rows at `places`, by event time and id."""
-    return sorted([events.rows[place] for place in places.tolist()], key=_BY_TIME)
 
 
 def _sums_of(rolling: RollingState, minute: int) -> list[list[int]]:
