@@ -1,8 +1,7 @@
 """Run a worker that loses some of its fetched batches before the agent sees them, as a rebalance can.
 
 The settings come from the environment as for the product. Which batches are lost is drawn with a fixed seed; from the
-hundredth fetch on none is. Those at the end of the log, and the few of the pulses, are never lost: only what comes
-after a loss shows it.
+hundredth fetch on none is. Those at the end of a topic are never lost: only what comes after a loss shows it.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import random
 from pipeline.codec import Codec
 from pipeline.logs import configure_logs
 from pipeline.settings import read_settings
-from pipeline.topics import EVENTS, topic_name
+from pipeline.topics import EVENTS, PULSES, topic_name
 from pipeline.worker import transport
 from pipeline.worker.application import run_worker
 
 SHARE_LOST = 0.2
 FORGETFUL_FETCHES = 100
-LOST_BEFORE_OFFSET = 1_000
 
 
 class Forgetful(transport.Consumer):
@@ -38,11 +36,14 @@ class Forgetful(transport.Consumer):
 
     def _forgets(self, batch):
         lost = self._chance.random() < SHARE_LOST
-        return lost and batch.topic == EVENTS_TOPIC and batch.offset < LOST_BEFORE_OFFSET
+        return lost and batch.offset < LOST_BEFORE_OFFSET[batch.topic]
 
 
 transport.Transport.Consumer = Forgetful
 settings = read_settings()
-EVENTS_TOPIC = topic_name(EVENTS, settings.topic_prefix)
+LOST_BEFORE_OFFSET = {
+    topic_name(EVENTS, settings.topic_prefix): 1_000,
+    topic_name(PULSES, settings.topic_prefix): 150,
+}
 configure_logs(settings)
 run_worker(settings, Codec())

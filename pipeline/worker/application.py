@@ -133,7 +133,7 @@ class Worker:
                     continue
                 raise
             if await self._follows(committing, event.message) and self._held.get(place) is held:
-                committing.fold(event.message.value, event.ack)
+                committing.fold(event.message.value.records, event.ack)
                 # A fold takes milliseconds; heartbeats and commits of other partitions run in between.
                 await asyncio.sleep(0)
 
@@ -143,15 +143,17 @@ class Worker:
         A rebalance can take a fetched batch away between the consumer and this agent; the next one then arrives with
         records missing before it. Only the log itself knows whether it still has them.
         """
-        missing, place = committing.missing_before(message.value), message.tp
+        fetched, place = message.value, message.tp
+        missing = committing.missing_before(fetched)
         if missing is None:
             return True
         loop, owned = asyncio.get_running_loop(), committing.owned
         present = await loop.run_in_executor(self._executor, owned.next_offset, missing)
-        if present >= message.value[0].offset:
+        first = fetched.records[0].offset
+        if present >= first:
             _log.error("records_deleted_unread", **_named(place), expected=missing, oldest=present)
             return True
-        _log.warning("batch_out_of_order", **_named(place), expected=missing, got=message.value[0].offset)
+        _log.warning("batch_out_of_order", **_named(place), expected=missing, got=first)
         await self.app.consumer.seek(place, missing)
         return False
 

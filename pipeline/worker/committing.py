@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from pipeline.worker.owned_partition import Observe, OwnedPartition
-from pipeline.worker.partition_fold import LogRecord, PartitionFold
+from pipeline.worker.partition_fold import Fetched, LogRecord, PartitionFold
 
 # Taking what changed costs folding, which waits for it: of the time between two checkpoints it may be this part, all
 # partitions together. Only a worker that is behind comes near it, and there waiting longer makes checkpoints cheaper by
@@ -56,9 +56,9 @@ class Committing:
         """Wait until committing has caught up enough to fold more."""
         await self._room.wait()
 
-    def missing_before(self, records: Sequence[LogRecord]) -> int | None:
+    def missing_before(self, fetched: Fetched) -> int | None:
         """Return the offset from which records before this batch were not folded, None if none is missing."""
-        return self._fold.missing_before(records)
+        return self._fold.missing_before(fetched)
 
     def fold(self, records: Sequence[LogRecord], acknowledge: Acknowledge) -> None:
         """Fold one fetched batch; `acknowledge` is called once its checkpoint is committed."""

@@ -15,7 +15,7 @@ from pipeline.windows.fold import fold
 from pipeline.windows.parameters import WindowParameters
 from pipeline.windows.state import PartitionState
 from pipeline.worker.decode import Decoder
-from pipeline.worker.partition_fold import LogRecord, Output, Taken
+from pipeline.worker.partition_fold import Fetched, LogRecord, Output, Taken
 
 
 class EventsFold:
@@ -54,10 +54,13 @@ class EventsFold:
             "minutes": len(self._state.minutes),
         }
 
-    def missing_before(self, records: Sequence[LogRecord]) -> int | None:
-        """Return the offset of the first record before this batch that was not folded, None if none is missing."""
+    def missing_before(self, fetched: Fetched) -> int | None:
+        """Return the offset of the first record before this batch that was not folded, None if none is missing.
+
+        Offsets tell: nobody writes events in transactions, so that there is a record at each.
+        """
         expected = self._state.offset + 1
-        return expected if records[0].offset > expected else None
+        return expected if fetched.records[0].offset > expected else None
 
     def fold(self, records: Sequence[LogRecord]) -> None:
         """Fold what of a fetched batch is not folded yet."""

@@ -10,7 +10,7 @@ from pipeline.detect.rules import Rules
 from pipeline.records import DeadLetter, Pulse, RefusedError, dead_letter_of_record
 from pipeline.settings import Settings
 from pipeline.topics import ANOMALIES, COVERAGE, DEAD_LETTERS, PULSES, topic_name
-from pipeline.worker.partition_fold import LogRecord, Output, Taken
+from pipeline.worker.partition_fold import Fetched, LogRecord, Output, Taken
 
 # Findings of the market have no asset that could choose a partition.
 _PARTITION = 0
@@ -36,16 +36,20 @@ class MarketFold:
         order = self._market.order
         return {"offset": self._market.offset, "watermark": order.passed, "waiting": order.waiting}
 
-    def missing_before(self, records: Sequence[LogRecord]) -> int | None:
+    def missing_before(self, fetched: Fetched) -> int | None:
         """Return the offset after the last one that was folded if pulses are missing before this batch.
 
-        Offsets do not tell: every transaction leaves a marker among them. Each pulse names the one before.
+        Offsets alone do not tell: every transaction leaves a marker among them. What was lost on its way to us shows by
+        where the batch begins; what the broker has lost, by the pulses, each of which names the one before.
         """
-        pulses, _ = self._decoded(records)
+        expected = self._market.offset + 1
+        if fetched.begin > expected:
+            return expected
+        pulses, _ = self._decoded(fetched.records)
         heard: set[int] = set()
         for pulse in pulses:
             if pulse.partition not in heard and self._market.order.misses_some_before(pulse):
-                return self._market.offset + 1
+                return expected
             heard.add(pulse.partition)
         return None
 

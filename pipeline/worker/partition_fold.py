@@ -23,6 +23,17 @@ class LogRecord(Protocol):
         """Return the framed record, or None for a tombstone."""
 
 
+class Fetched(NamedTuple):
+    """The records of one fetched batch, and where it begins.
+
+    From offset `begin` up to its last record the batch has all that its partition has for us to read. `begin` lies
+    before the first record where there is none in between, as with the markers of transactions.
+    """
+
+    records: Sequence[LogRecord]
+    begin: int
+
+
 class Output(NamedTuple):
     """A record to publish: topic, partition of it, key, value."""
 
@@ -49,7 +60,7 @@ class PartitionFold(Protocol):
     def restore(self, cells: Mapping[bytes, bytes]) -> Mapping[str, object]:
         """Begin from the newest committed cells; return what is worth a log line."""
 
-    def missing_before(self, records: Sequence[LogRecord]) -> int | None:
+    def missing_before(self, fetched: Fetched) -> int | None:
         """Return the offset from which records before this batch were not folded, None if none is missing."""
 
     def fold(self, records: Sequence[LogRecord]) -> None:

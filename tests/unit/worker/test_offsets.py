@@ -1,50 +1,64 @@
-"""How far the group's offset goes, from what was acknowledged and what never comes."""
+"""Where a batch begins, and how far the group's offset goes."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import NamedTuple
 
 from faust.types import TP
-from intervaltree import Interval, IntervalTree
 
-from pipeline.worker.transport import Consumer
+from pipeline.worker.transport import Consumer, HandedOut
 
 PLACE = TP("events", 0)
 
 
-class CountedTree(IntervalTree):
-    """Counts how often it is asked."""
+class Record(NamedTuple):
+    """As much of a fetched record as a message asks for."""
 
-    asked = 0
-
-    def overlaps(self, begin, end=None):
-        self.asked += 1
-        return super().overlaps(begin, end)
-
-
-def consumer(acked, gaps, committed):
-    made = object.__new__(Consumer)
-    made._acked = defaultdict(list, {PLACE: list(acked)})
-    made._gap = defaultdict(CountedTree, {PLACE: CountedTree(Interval(*gap) for gap in gaps)})
-    made._acked_index = defaultdict(set, {PLACE: set(acked)})
-    made._committed_offset = defaultdict(lambda: None, {PLACE: committed})
-    return made
+    offset: int
+    topic: str = "events"
+    partition: int = 0
+    timestamp: int = 0
+    timestamp_type: int = 0
 
 
-def test_an_offset_that_was_a_gap_and_was_acknowledged_counts_once():
-    assert consumer([6, 7, 9, 12], [(7, 9), (10, 12)], 5)._new_offset(PLACE) == 13
-    assert consumer([6, 8, 9], [(6, 9)], 5)._new_offset(PLACE) == 10
-    assert consumer([6, 7, 9], [(6, 7)], 5)._new_offset(PLACE) == 8
+def begins(handed_out, *offsets):
+    return handed_out.message(PLACE, [Record(offset) for offset in offsets]).value.begin
 
 
-def test_behind_a_hole_only_what_is_new_is_looked_for_in_the_gaps():
-    gaps = [(n, n + 1) for n in range(21, 10_020, 2)]
-    one = consumer([*range(20, 10_020, 2), 10_030], [*gaps, (10_020, 10_030)], 5)
-    assert one._new_offset(PLACE) is None
-    one._gap[PLACE].asked = 0
-    one._acked[PLACE].append(10_040)
-    one._gap[PLACE].addi(10_031, 10_040)
-    assert one._new_offset(PLACE) is None
-    assert one._gap[PLACE].asked == 1
-    one._acked[PLACE].extend(range(6, 20))
-    assert one._new_offset(PLACE) == 10_041
+def test_a_batch_begins_behind_what_was_handed_out_before():
+    handed_out = HandedOut()
+    assert begins(handed_out, 2, 3) == 0  # the oldest there is
+    assert begins(handed_out, 4, 5) == 4
+    assert begins(handed_out, 8, 9) == 6  # markers of transactions lie between
+
+
+def test_a_batch_behind_a_seek_begins_where_it_led_to():
+    handed_out = HandedOut()
+    begins(handed_out, 0, 1, 2, 3)
+    handed_out.sought(PLACE, 1)
+    assert begins(handed_out, 2, 3) == 1
+    handed_out.sought(PLACE, 7)
+    assert begins(handed_out, 9) == 7
+
+
+def test_a_batch_never_begins_behind_its_first_record():
+    handed_out = HandedOut()
+    begins(handed_out, *range(10))
+    assert begins(handed_out, 5, 6) == 5
+
+
+def test_partitions_have_nothing_to_do_with_each_other():
+    handed_out = HandedOut()
+    begins(handed_out, 0, 1)
+    handed_out.sought(TP("events", 1), 100)
+    assert begins(handed_out, 5) == 2
+
+
+def test_the_group_goes_behind_the_last_offset_acknowledged():
+    consumer = object.__new__(Consumer)
+    consumer._acked = defaultdict(list, {PLACE: [499, 999]})
+    consumer._acked_index = defaultdict(set, {PLACE: {499, 999}})
+    assert consumer._new_offset(PLACE) == 1_000
+    assert consumer._new_offset(PLACE) is None
+    assert not consumer._acked_index[PLACE]
