@@ -1,7 +1,8 @@
 """Run a worker that loses some of its fetched batches before the agent sees them, as a rebalance can.
 
-The settings come from the environment as for the product. Which batches are lost is drawn with a fixed seed; from the
-hundredth fetch on none is. Those at the end of a topic are never lost: only what comes after a loss shows it.
+The settings come from the environment as for the product. Which batches of events are lost is drawn with a fixed seed;
+from the hundredth fetch on none is. Of the pulses the second batch is lost. Those at the end of a topic are never lost:
+only what comes after a loss shows it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import random
 from pipeline.codec import Codec
 from pipeline.logs import configure_logs
 from pipeline.settings import read_settings
-from pipeline.topics import EVENTS, PULSES, topic_name
+from pipeline.topics import PULSES, topic_name
 from pipeline.worker import transport
 from pipeline.worker.application import run_worker
 
 SHARE_LOST = 0.2
 FORGETFUL_FETCHES = 100
+LOST_BEFORE_OFFSET = 1_000
 
 
 class Forgetful(transport.Consumer):
@@ -26,24 +28,23 @@ class Forgetful(transport.Consumer):
         super().__init__(*arguments, **options)
         self._chance = random.Random(5)
         self._fetches = 0
+        self._fetches_of_pulses = 0
 
     async def _getmany(self, active_partitions, timeout):  # noqa: ASYNC109
         fetched = await super()._getmany(active_partitions, timeout)
         self._fetches += bool(fetched)
-        if self._fetches > FORGETFUL_FETCHES:
-            return fetched
         return {partition: batches for partition, batches in fetched.items() if not self._forgets(batches[0])}
 
     def _forgets(self, batch):
-        lost = self._chance.random() < SHARE_LOST
-        return lost and batch.offset < LOST_BEFORE_OFFSET[batch.topic]
+        if batch.topic == PULSES_TOPIC:
+            self._fetches_of_pulses += 1
+            return self._fetches_of_pulses == 2
+        lost = self._chance.random() < SHARE_LOST and self._fetches <= FORGETFUL_FETCHES
+        return lost and batch.offset < LOST_BEFORE_OFFSET
 
 
 transport.Transport.Consumer = Forgetful
 settings = read_settings()
-LOST_BEFORE_OFFSET = {
-    topic_name(EVENTS, settings.topic_prefix): 1_000,
-    topic_name(PULSES, settings.topic_prefix): 150,
-}
+PULSES_TOPIC = topic_name(PULSES, settings.topic_prefix)
 configure_logs(settings)
 run_worker(settings, Codec())
