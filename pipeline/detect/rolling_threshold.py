@@ -14,8 +14,13 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from pipeline.detect.limits import ENDLESS
 
 SECOND_MS = 1_000
+# Of the seconds that leave the window, those of so long ahead are looked at.
+_SOON_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,21 @@ class RollingState:
     calm_since: int | None = None
 
 
+class Room(NamedTuple):
+    """What can come without a fire, a new beginning of calm, or a peak that would not be seen later.
+
+    That are `micros` in all, before `until` and not before `since` (ms).
+    """
+
+    micros: int
+    until: int
+    since: int
+
+
+# Every event matters.
+NO_ROOM: Final = Room(ENDLESS, ENDLESS, ENDLESS)
+
+
 def add(state: RollingState, time: int, micros: int, rule: RollingThreshold, *, fires: bool = True) -> Fire | None:
     """Take one liquidation of `micros` at event time `time` (ms); return a fire if the threshold is passed.
 
@@ -93,26 +113,30 @@ def add(state: RollingState, time: int, micros: int, rule: RollingThreshold, *, 
     return Fire(state.now, level, state.total_micros, state.incident)
 
 
-def is_quiet(state: RollingState, newest: int, micros: int, rule: RollingThreshold) -> bool:
-    """Tell whether events of together `micros`, the newest at `newest` (ms), can only be added up.
-
-    That is if none can fire, and the sum of an open incident stays above half of the base all the time.
-    """
-    newest = max(newest, state.now)
-    is_reset = state.last_fire is None or newest - state.last_fire > rule.memory_ms
-    if state.total_micros + micros > rule.threshold_micros(0 if is_reset else state.level):
-        return False
+def room_of(state: RollingState, rule: RollingThreshold) -> Room:
+    """Return what can come of which nothing follows."""
+    total, until = state.total_micros, ENDLESS
+    micros = rule.threshold_micros(state.level) - total
+    if state.level and state.last_fire is not None:
+        until = state.last_fire + rule.memory_ms + 1
     if state.incident is None:
-        return True
-    if state.seconds and state.seconds[0] > newest - rule.span_ms:
-        return 2 * state.total_micros >= rule.base_micros
-    gone = bisect_right(state.seconds, newest - rule.span_ms)
+        return Room(micros, until, 0) if micros >= 0 else NO_ROOM
+    if 2 * total < rule.base_micros:
+        return Room((rule.base_micros - 1) // 2 - total, until, 0)
+    # As long as nothing leaves, the sum only rises, so that its peak is the sum at last.
+    leaves = state.seconds[0] + rule.span_ms
+    if leaves > state.now + _SOON_MS:
+        return Room(micros, min(until, leaves), state.seconds[0]) if micros >= 0 else NO_ROOM
+    gone = bisect_right(state.seconds, state.now + _SOON_MS - rule.span_ms)
     leaving = sum([state.sums[second] for second in state.seconds[:gone]])
-    return 2 * (state.total_micros - leaving) >= rule.base_micros
+    micros = min(micros, state.peak_micros - total)
+    if micros < 0 or 2 * (total - leaving) < rule.base_micros:
+        return NO_ROOM
+    return Room(micros, min(until, state.now + _SOON_MS), 0)
 
 
 def add_quietly(state: RollingState, by_second: Sequence[tuple[int, int]], newest: int, rule: RollingThreshold) -> None:
-    """Take sums by second (start in ms, micro-dollars), in order, for which `is_quiet` holds: as `add` of each event.
+    """Take sums by second (start in ms, micro-dollars), in order, for which there is room: as `add` of each event.
 
     The newest of the events is at `newest` (ms).
     """

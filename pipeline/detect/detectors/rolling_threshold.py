@@ -6,9 +6,9 @@ window of an asset with liquidations in every second takes 60 cells of about 1 k
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
@@ -26,10 +26,11 @@ from pipeline.detect.rolling_threshold import (
     add_quietly,
     calm_due,
     end,
-    is_quiet,
+    room_of,
     settle,
 )
-from pipeline.detect.tick_events import TickEvents, groups_of
+from pipeline.detect.tick_events import TickEvents
+from pipeline.detect.waiting_sums import Chosen, WaitingSums
 from pipeline.windows.fold import Cell, LiquidationRow
 from pipeline.windows.parameters import MINUTE_MS
 
@@ -67,6 +68,7 @@ class RollingThresholdDetector(Detector):
         self._changed: set[str] = set()
         # When an open incident is over at the earliest: events that come only put it off.
         self._due: dict[str, int] = {}
+        self._waiting = WaitingSums(self._rule.base_micros)
         self._looked_at = 0
         self._forgotten: list[Cell] = []
 
@@ -74,38 +76,56 @@ class RollingThresholdDetector(Detector):
         """Add the events to the last hour of their assets; publish what fires."""
         if not self._fires_for_assets:
             return
-        seconds = events.times - events.times % SECOND_MS
-        groups = groups_of(events.assets, seconds)
-        sums, newest = groups.sums(events.micros).tolist(), groups.most(events.times).tolist()
-        by_second = zip(groups.firsts(events.assets), groups.firsts(seconds), sums, newest, strict=True)
-        for number, of_asset in groupby(by_second, itemgetter(0)):
-            _, starts, micros, times = zip(*of_asset, strict=True)
-            self._take(events, number, list(zip(starts, micros, strict=True)), times[-1])
+        passed = self._waiting.passed(events)
+        if passed is not None:
+            self._settle(passed)
+            by_asset: defaultdict[int, list[LiquidationRow]] = defaultdict(list)
+            for place in np.flatnonzero(passed[events.assets]).tolist():
+                by_asset[int(events.assets[place])].append(events.rows[place])
+            for number, rows in sorted(by_asset.items()):
+                self._look_at(number, sorted(rows, key=_BY_TIME))
+        self._waiting.put(events, without=passed)
 
-    def _take(self, events: TickEvents, number: int, by_second: Sequence[tuple[int, int]], newest: int) -> None:
-        """Add what an asset, by its number, has by second (ms, micro-dollars) among `events`, up to `newest` (ms)."""
+    def _look_at(self, number: int, rows: Sequence[LiquidationRow]) -> None:
+        """Add events of an asset, by its number, one by one."""
+        asset, known = self._asset(number)
+        rolling, rule = known.rolling, self._rule
+        for row in rows:
+            known.changed.add(row[8] - row[8] % MINUTE_MS)
+            fire = add(rolling, row[8], row[7], rule, fires=not (self._waits and self._is_blind(asset, row[8])))
+            if fire is not None:
+                self._say(asset, fire)
+        self._note_peak(rolling)
+        self._find_room(asset, rolling)
+
+    def _settle(self, assets: Chosen | None = None) -> None:
+        """Add what has waited, of all assets or of some, to their sums."""
+        for number, by_second, newest in self._waiting.take(assets):
+            _, known = self._asset(number)
+            known.changed.update([second - second % MINUTE_MS for second, _ in by_second])
+            add_quietly(known.rolling, by_second, newest, self._rule)
+            self._note_peak(known.rolling)
+
+    def _asset(self, number: int) -> tuple[str, _Asset]:
+        """Return an asset, by its number, that changes: its name, and what is known of it."""
         asset = self.facts.numbering.asset_names[number]
         known = self._assets.get(asset)
         if known is None:
             known = self._assets[asset] = _Asset()
         self._changed.add(asset)
-        known.changed.update([second - second % MINUTE_MS for second, _ in by_second])
-        rolling, rule = known.rolling, self._rule
-        if is_quiet(rolling, newest, sum([micros for _, micros in by_second]), rule):
-            add_quietly(rolling, by_second, newest, rule)
-        else:
-            places = np.flatnonzero(events.assets == number).tolist()
-            for row in sorted([events.rows[place] for place in places], key=_BY_TIME):
-                fire = add(rolling, row[8], row[7], rule, fires=not (self._waits and self._is_blind(asset, row[8])))
-                if fire is not None:
-                    self._say(asset, fire)
-        if rolling.total_micros > rolling.peak_micros and rolling.incident is not None:
+        return asset, known
+
+    def _note_peak(self, rolling: RollingState) -> None:
+        if rolling.incident is not None and rolling.total_micros > rolling.peak_micros:
             rolling.peak_micros = rolling.total_micros
 
     def judge(self) -> None:
         """End the incidents that have been calm for long enough."""
         watermark = self.facts.watermark
-        for asset in [asset for asset, due in self._due.items() if due <= watermark]:
+        assets = [asset for asset, due in self._due.items() if due <= watermark]
+        if assets:
+            self._settle(self._waiting.chosen([self.facts.numbering.asset(asset) for asset in assets]))
+        for asset in assets:
             rolling = self._assets[asset].rolling
             due = calm_due(rolling, self._rule)
             if due is None or due > watermark:
@@ -119,6 +139,7 @@ class RollingThresholdDetector(Detector):
 
     def cells(self) -> Iterable[Cell]:
         """Yield what changed, and delete the minutes that have left the window."""
+        self._settle()
         yield from self._forgotten
         self._forgotten = []
         for asset in sorted(self._changed):
@@ -155,9 +176,10 @@ class RollingThresholdDetector(Detector):
                 for second, micros in zip(seconds, sums, strict=True):
                     rolling.sums[minute + second * SECOND_MS] = micros
                 known.written.add(minute)
-        for known in self._assets.values():
+        for asset, known in self._assets.items():
             # A minute's cell is not written again when its first seconds leave the window.
             settle(known.rolling, self._rule)
+            self._find_room(asset, known.rolling)
         self._looked_at = self.facts.watermark - self.facts.watermark % MINUTE_MS
 
     def _is_blind(self, asset: str, time: int) -> bool:
@@ -190,7 +212,7 @@ class RollingThresholdDetector(Detector):
                 largest=self.facts.largest.of(asset, None, "both", fire.time - self._rule.span_ms + 1, fire.time + 1),
             )
         )
-        self._due.setdefault(asset, 0)
+        self._due.setdefault(asset, fire.time + self._rule.calm_ms)
 
     def _end(self, asset: str, rolling: RollingState, ended: int) -> None:
         for finding in [one for one in self.facts.findings.of_kind(_KIND) if one.asset == asset]:
@@ -199,16 +221,22 @@ class RollingThresholdDetector(Detector):
             self.facts.findings.say(finding)
             self.facts.findings.forget(finding)
         end(rolling)
+        self._find_room(asset, rolling)
         del self._due[asset]
         self._changed.add(asset)
 
+    def _find_room(self, asset: str, rolling: RollingState) -> None:
+        self._waiting.set_room(self.facts.numbering.asset(asset), room_of(rolling, self._rule), rolling.now)
+
     def _forget(self) -> None:
+        self._settle()
         rule = self._rule
         for asset, known in list(self._assets.items()):
             rolling = known.rolling
             last = max(rolling.now + rule.span_ms, (rolling.last_fire or 0) + rule.memory_ms)
             if rolling.incident is None and last + _FORGET_MS < self.facts.watermark:
                 del self._assets[asset]
+                self._find_room(asset, RollingState())
                 self._changed.discard(asset)
                 name = asset.encode()
                 self._forgotten += [(name, None), *((name + b"/%d" % minute, None) for minute in sorted(known.written))]

@@ -13,7 +13,7 @@ from pipeline.detect.rolling_threshold import (
     add_quietly,
     calm_due,
     end,
-    is_quiet,
+    room_of,
 )
 
 USD = 1_000_000
@@ -134,22 +134,44 @@ def test_it_is_the_definition(events):
     assert [(fire.time, fire.level, fire.sum_micros) for fire in fires(*events)] == plainly(events)
 
 
-@given(EVENTS, st.lists(st.integers(1, 4), min_size=40, max_size=40))
-def test_adding_quietly_is_adding_one_by_one(events, sizes):
-    events = sorted((BEGIN + time, micros) for time, micros in events)
-    singly, together = RollingState(), RollingState()
+@given(EVENTS, st.lists(st.integers(1, 4), min_size=40, max_size=40), st.booleans(), st.booleans())
+def test_what_has_room_can_be_added_later_by_second(events, sizes, in_order, dense):
+    events = [(BEGIN + (time // 20 if dense else time), micros) for time, micros in events]
+    if in_order:
+        events.sort()
+    singly, together, room, waiting = RollingState(), RollingState(), room_of(RollingState(), RULE), []
+    came = 0
+
+    def settle_what_waits():
+        by_second: dict[int, int] = {}
+        for time, micros in sorted(waiting):
+            by_second[time - time % 1_000] = by_second.get(time - time % 1_000, 0) + micros
+        if waiting:
+            add_quietly(together, list(by_second.items()), max(time for time, _ in waiting), RULE)
+            together.peak_micros = peak_of(together)
+        waiting.clear()
+
     while events:
         size = sizes.pop()
         some, events = events[:size], events[size:]
-        quiet = is_quiet(together, some[-1][0], sum(micros for _, micros in some), RULE)
         fired = [fire for time, micros in some if (fire := add(singly, time, micros, RULE))]
-        if quiet:
+        singly.peak_micros = peak_of(singly)
+        came += sum(micros for _, micros in some)
+        times = [time for time, _ in some]
+        if came <= room.micros and max(times) < room.until and min(times) >= room.since:
             assert not fired
-            by_second: dict[int, int] = {}
-            for time, micros in some:
-                by_second[time - time % 1_000] = by_second.get(time - time % 1_000, 0) + micros
-            add_quietly(together, list(by_second.items()), some[-1][0], RULE)
-        else:
-            for time, micros in some:
-                add(together, time, micros, RULE)
+            waiting += some
+            continue
+        settle_what_waits()
+        fired_later = [fire for time, micros in some if (fire := add(together, time, micros, RULE))]
+        assert fired_later == fired
+        together.peak_micros = peak_of(together)
+        room, came = room_of(together, RULE), 0
         assert together == singly
+    settle_what_waits()
+    assert together == singly
+
+
+def peak_of(state):
+    """Return the peak as it is at the end of a tick."""
+    return state.peak_micros if state.incident is None else max(state.peak_micros, state.total_micros)
