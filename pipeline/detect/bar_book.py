@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from pipeline.detect.coverage_history import INTERVALS_MS
-from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents, distinct, grown
+from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents, grown
 from pipeline.windows.fold import Cell
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 
@@ -81,17 +81,16 @@ class BarBook:
 
     def take_tick(self, events: TickEvents) -> list[TouchedBars]:
         """Add the events of a tick; return the bars that have changed, by interval and start."""
-        contracts, assets, micros = events.contracts, events.assets, events.micros
-        minutes = events.times - events.times % MINUTE_MS
-        columns = 1 - events.is_long.astype(np.int64)
-        if self._least:
-            counted = micros >= self._least
-            contracts, assets, micros, columns = contracts[counted], assets[counted], micros[counted], columns[counted]
-            minutes = minutes[counted]
+        contracts, assets, micros, columns = events.contracts, events.assets, events.micros, 1 - events.is_long
         touched: dict[tuple[int, int], Integers] = {}
-        for minute in distinct(minutes):
-            chosen = minutes == minute
-            added = self._added(contracts[chosen], assets[chosen], columns[chosen], micros[chosen])
+        for minute, places in events.minutes:
+            chosen = [column[places] for column in (contracts, assets, columns, micros)]
+            if self._least:
+                counted = chosen[-1] >= self._least
+                if not counted.any():
+                    continue
+                chosen = [column[counted] for column in chosen]
+            added = self._added(*chosen)
             owners = np.flatnonzero(added[:, _COUNTS] + added[:, _COUNTS + 1])
             sums = added[owners]
             for interval, length in enumerate(INTERVALS_MS):

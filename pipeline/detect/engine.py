@@ -80,7 +80,7 @@ class Engine:
             CoverageHistory(parameters, reach_bars),
             CandleHistory(_kept_ms(rules, parameters)),
             BarBook(numbering, parameters, reach_bars),
-            LargestEvents(parameters),
+            LargestEvents(numbering, parameters),
             numbering,
         )
         self.facts.partition = partition

@@ -4,14 +4,18 @@ Of a minute that can still be corrected they are the ten of each contract and po
 of each contract and position in each hour are kept while that hour's bar can be corrected; and of the asset as a whole
 those that can still be among the ten largest since any time: an event that ten later ones have reached cannot.
 
-Cells: `ASSET/MINUTE`, `ASSET/HOUR/EXCHANGE/SYMBOL/POSITION`, `ASSET/whole`, 45 bytes for each event. A busy asset has
-up to ten minutes of ten events for each contract and position, one or two hours of as many, and some sixty as a whole.
+Cells: `minute/MINUTE/NUMBER` with those that were found in a minute since the checkpoint before, `hour/HOUR/ASSET/
+EXCHANGE/SYMBOL/POSITION`, `whole/ASSET`; some 60 bytes for each event. A busy asset has up to ten minutes of ten events
+for each contract and position, one or two hours of as many, and some sixty as a whole.
 """
 
 from __future__ import annotations
 
+from bisect import insort
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -23,16 +27,16 @@ from pipeline.detect.finding import (
     Contributor,
     ids_stored,
     merge_largest,
-    note_largest,
     stored_ids,
 )
-from pipeline.detect.tick_events import Contract, Integers, TickEvents, distinct, grown
-from pipeline.records import Closed
-from pipeline.windows.fold import Cell, LiquidationRow
+from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents, grown
+from pipeline.records import Closed, Position
+from pipeline.windows.fold import Cell
 from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 
 KEPT_MS: Final = 4_500_000
 
+_POSITIONS: Final[tuple[Position, Position]] = ("short", "long")
 _NO_BOUNDS: Final = np.zeros(0, dtype=np.int64)
 _Key = tuple[str, str, str]  # exchange, symbol, position
 _Event = tuple[int, bytes, int]  # as a contributor, and its time
@@ -41,17 +45,44 @@ _HourKey = tuple[int, _Key]
 
 
 @dataclass(slots=True)
-class _Asset:
-    """The largest events of one asset.
+class _Minute:
+    """The largest events of a minute that can still be corrected.
 
-    `minutes` can still be corrected; `hours` and `whole` are of those before. In `whole`, in the order of time, each
-    event has the number of later ones that reached it. What is written anew with the next checkpoint is in `changed`.
+    `largest` are those of each contract and position, `bounds` the micro-dollars of the tenth: what has less is none of
+    them. Both go by twice the contract's number, and one more for longs. `new` are the events that no checkpoint has
+    written, `cells` is how many cells were written.
     """
 
-    minutes: dict[int, _ByKey] = field(default_factory=dict)
+    bounds: Integers = field(default_factory=lambda: _NO_BOUNDS)
+    largest: dict[int, list[_Event]] = field(default_factory=dict)
+    new: list[tuple[int, _Event]] = field(default_factory=list)
+    cells: int = 0
+
+    def note(self, key: int, event: _Event) -> bool:
+        """Take note of an event; return whether it is one of the largest."""
+        largest = self.largest.get(key)
+        if largest is None:
+            largest = self.largest[key] = []
+        elif len(largest) == MOST_CONTRIBUTORS:
+            if event >= largest[-1]:
+                return False
+            largest.pop()
+        insort(largest, event)
+        if len(largest) == MOST_CONTRIBUTORS:
+            self.bounds[key] = -largest[-1][0]
+        return True
+
+
+@dataclass(slots=True)
+class _Asset:
+    """The largest events of one asset, of the minutes before those that can still be corrected.
+
+    In `whole`, in the order of time, each event has the number of later ones that reached it. What is written anew with
+    the next checkpoint is in `changed_hours` and `whole_changed`.
+    """
+
     hours: dict[int, _ByKey] = field(default_factory=dict)
     whole: list[tuple[_Event, int]] = field(default_factory=list)
-    changed_minutes: set[int] = field(default_factory=set)
     changed_hours: set[_HourKey] = field(default_factory=set)
     whole_changed: bool = False
 
@@ -59,31 +90,39 @@ class _Asset:
 class LargestEvents:
     """The largest events of all assets of a partition."""
 
-    def __init__(self, parameters: WindowParameters) -> None:
+    def __init__(self, numbering: Numbering, parameters: WindowParameters) -> None:
+        self._numbering = numbering
         self._parameters = parameters
+        self._minutes: dict[int, _Minute] = {}
         self._assets: dict[str, _Asset] = {}
         self._changed: set[str] = set()
         self._deleted: list[Cell] = []
         self._looked_at = 0
-        # By minute, contract and position the micro-dollars of the tenth largest: what has less is none of them.
-        self._bounds: dict[int, Integers] = {}
 
     def take_tick(self, events: TickEvents) -> None:
         """Take note of the events of a tick: those that can be among the largest of their minute."""
-        minutes, keys = events.times - events.times % MINUTE_MS, 2 * events.contracts + events.is_long
-        for minute in distinct(minutes):
-            bounds = self._bounds[minute] = grown(self._bounds.get(minute, _NO_BOUNDS), int(keys.max()) + 1, 0)
-            is_large = (minutes == minute) & (events.micros >= bounds[keys])
-            for place in np.flatnonzero(is_large).tolist():
-                bounds[keys[place]] = self._note(minute, events.rows[place])
+        keys = 2 * events.contracts + events.is_long
+        for start, places in events.minutes:
+            minute = self._minute(start)
+            of_minute = keys[places]
+            large = np.flatnonzero(events.micros[places] >= minute.bounds[of_minute])
+            if not len(large):
+                continue
+            found = large if isinstance(places, slice) else places[large]
+            rows, note, new = events.rows, minute.note, minute.new
+            for place, key in zip(found.tolist(), of_minute[large].tolist(), strict=True):
+                row = rows[place]
+                event = (-row[7], row[0], row[8])
+                if note(key, event):
+                    new.append((key, event))
 
     def of(self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int) -> list[Contributor]:
         """Return the largest events from `begin` to before `end` (ms), of a contract or of the whole asset.
 
         They are exact for a bar that can still be corrected, and of the asset as a whole for any time up to now.
         """
-        known = self._assets.get(asset)
-        return [] if known is None else merge_largest(_found(known, contract, position, begin, end))
+        asked = asset, contract, position, begin, end
+        return merge_largest(self._of_minutes(*asked), self._before(*asked))
 
     def forget(self, watermark: int) -> None:
         """Keep less of the minutes that can no longer be corrected; done once a minute."""
@@ -91,13 +130,11 @@ class LargestEvents:
         if now <= self._looked_at:
             return
         self._looked_at = now
-        for minute in [one for one in self._bounds if self._parameters.is_expired(one, now)]:
-            del self._bounds[minute]
+        for start in sorted(one for one in self._minutes if self._parameters.is_expired(one, now)):
+            minute = self._minutes.pop(start)
+            self._deleted += [(_minute_name(start, number), None) for number in range(minute.cells)]
+            self._put_away(start, minute)
         for asset, known in list(self._assets.items()):
-            for minute in sorted(minute for minute in known.minutes if self._parameters.is_expired(minute, now)):
-                self._deleted.append((_name(asset, minute), None))
-                known.changed_minutes.discard(minute)
-                self._put_away(asset, known, minute, known.minutes.pop(minute))
             for hour in [hour for hour in known.hours if self._parameters.is_expired(hour + HOUR_MS - MINUTE_MS, now)]:
                 for key in known.hours.pop(hour):
                     known.changed_hours.discard((hour, key))
@@ -108,7 +145,7 @@ class LargestEvents:
                 self._changed.add(asset)
                 if not known.whole:
                     self._deleted.append((_whole_name(asset), None))
-            if not (known.minutes or known.hours or known.whole):
+            if not (known.hours or known.whole):
                 del self._assets[asset]
                 self._changed.discard(asset)
 
@@ -116,11 +153,13 @@ class LargestEvents:
         """Yield what changed since the last call, and delete what is forgotten."""
         yield from self._deleted
         self._deleted = []
+        for start, minute in self._minutes.items():
+            if minute.new:
+                yield _minute_name(start, minute.cells), self._stored_minute(start, minute.new)
+                minute.new = []
+                minute.cells += 1
         for asset in sorted(self._changed):
             known = self._assets[asset]
-            for minute in sorted(known.changed_minutes):
-                stored = [[*key, *_stored(largest)] for key, largest in known.minutes[minute].items()]
-                yield _name(asset, minute), orjson.dumps(["minute", asset, minute, stored])
             for hour, key in sorted(known.changed_hours):
                 value = ["hour", asset, hour, *key, *_stored(known.hours[hour][key])]
                 yield _hour_name(asset, hour, key), orjson.dumps(value)
@@ -128,37 +167,56 @@ class LargestEvents:
                 reached = [count for _, count in known.whole]
                 value = ["whole", asset, reached, *_stored([event for event, _ in known.whole])]
                 yield _whole_name(asset), orjson.dumps(value)
-            known.changed_minutes, known.changed_hours, known.whole_changed = set(), set(), False
+            known.changed_hours, known.whole_changed = set(), False
         self._changed = set()
 
     def restore(self, cells: Mapping[str, bytes]) -> None:
         """Take in the cells of a checkpoint."""
-        for value in cells.values():
-            kind, asset, *rest = orjson.loads(value)
-            known = self._asset(asset)
+        for _, value in sorted(cells.items(), key=_number):
+            kind, *rest = orjson.loads(value)
             if kind == "minute":
-                minute, stored = rest
-                known.minutes[minute] = {
-                    (exchange, symbol, position): _restored(*events) for exchange, symbol, position, *events in stored
-                }
+                self._restore_minute(*rest)
             elif kind == "hour":
-                hour, exchange, symbol, position, *events = rest
-                known.hours.setdefault(hour, {})[exchange, symbol, position] = _restored(*events)
+                asset, hour, exchange, symbol, position, *events = rest
+                self._asset(asset).hours.setdefault(hour, {})[exchange, symbol, position] = _restored(*events)
             else:
-                reached, *events = rest
-                known.whole = list(zip(_restored(*events), reached, strict=True))
+                asset, reached, *events = rest
+                self._asset(asset).whole = list(zip(_restored(*events), reached, strict=True))
 
-    def _note(self, minute: int, row: LiquidationRow) -> int:
-        """Take note of one event; return how many micro-dollars another of its kind must have to count."""
-        event_id, exchange, symbol, _, asset, position, _, micros, time, _, _, _, _ = row
-        known = self._asset(asset)
-        largest = known.minutes.setdefault(minute, {}).setdefault((exchange, symbol, position), [])
-        event = (-micros, event_id, time)
-        if len(largest) < MOST_CONTRIBUTORS or event < largest[-1]:
-            note_largest(largest, event)
-            known.changed_minutes.add(minute)
-            self._changed.add(asset)
-        return -largest[-1][0] if len(largest) == MOST_CONTRIBUTORS else 0
+    def _stored_minute(self, start: int, new: Sequence[tuple[int, _Event]]) -> bytes:
+        """Return events of a minute as a cell holds them: whose they are, by place among all that have some."""
+        numbering = self._numbering
+        owners = list(dict.fromkeys(key for key, _ in new))
+        places = {key: place for place, key in enumerate(owners)}
+        names = [
+            [numbering.asset_names[numbering.asset_of[key // 2]], *numbering.contract_names[key // 2], key % 2]
+            for key in owners
+        ]
+        whose = [places[key] for key, _ in new]
+        return orjson.dumps(["minute", start, names, whose, *_stored([event for _, event in new])])
+
+    def _restore_minute(
+        self,
+        start: int,
+        names: Sequence[Any],
+        whose: Sequence[int],
+        micros: Sequence[int],
+        times: Sequence[int],
+        ids: str,
+    ) -> None:
+        keys = [2 * self._numbering.contract(*contract) + is_long for *contract, is_long in names]
+        minute = self._minute(start)
+        for place, event in zip(whose, _restored(micros, times, ids), strict=True):
+            minute.note(keys[place], event)
+        minute.cells += 1
+
+    def _minute(self, start: int) -> _Minute:
+        """Return a minute, which may be new, with a bound for all contracts that there are."""
+        minute = self._minutes.get(start)
+        if minute is None:
+            minute = self._minutes[start] = _Minute()
+        minute.bounds = grown(minute.bounds, 2 * len(self._numbering.contract_names), 0)
+        return minute
 
     def _asset(self, asset: str) -> _Asset:
         known = self._assets.get(asset)
@@ -166,29 +224,62 @@ class LargestEvents:
             known = self._assets[asset] = _Asset()
         return known
 
-    def _put_away(self, asset: str, known: _Asset, minute: int, by_key: _ByKey) -> None:
-        hour = minute - minute % HOUR_MS
-        of_hour = known.hours.setdefault(hour, {})
-        for key, largest in by_key.items():
+    def _put_away(self, start: int, minute: _Minute) -> None:
+        """Keep less of a minute that can no longer be corrected."""
+        numbering, hour = self._numbering, start - start % HOUR_MS
+        by_asset: defaultdict[str, list[_Event]] = defaultdict(list)
+        for number, largest in minute.largest.items():
+            asset = numbering.asset_names[numbering.asset_of[number // 2]]
+            by_asset[asset] += largest
+            known, key = self._asset(asset), (*numbering.contract_names[number // 2], _POSITIONS[number % 2])
+            of_hour = known.hours.setdefault(hour, {})
             of_hour[key] = sorted([*of_hour.get(key, ()), *largest])[:MOST_CONTRIBUTORS]
             known.changed_hours.add((hour, key))
-        for event in sorted((event for largest in by_key.values() for event in largest), key=lambda one: one[2]):
-            counted = [(one, count + (event[:2] < one[:2])) for one, count in known.whole]
-            known.whole = [(one, count) for one, count in counted if count < MOST_CONTRIBUTORS]
-            known.whole.append((event, 0))
-        known.whole_changed = True
-        self._changed.add(asset)
+        for asset, events in by_asset.items():
+            known = self._asset(asset)
+            for event in sorted(events, key=itemgetter(2)):
+                counted = [(one, count + (event[:2] < one[:2])) for one, count in known.whole]
+                known.whole = [(one, count) for one, count in counted if count < MOST_CONTRIBUTORS]
+                known.whole.append((event, 0))
+            known.whole_changed = True
+            self._changed.add(asset)
 
+    def _of_minutes(
+        self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int
+    ) -> Iterator[Contributor]:
+        """Yield what there is in the minutes that can still be corrected."""
+        numbering = self._numbering
+        if contract is None:
+            contracts = numbering.contracts_of[numbering.asset(asset)]
+        else:
+            contracts = [numbering.contract(asset, *contract)]
+        keys = [
+            2 * number + is_long
+            for number in contracts
+            for is_long, own in enumerate(_POSITIONS)
+            if position in (own, "both")
+        ]
+        for start, minute in self._minutes.items():
+            if begin - MINUTE_MS < start < end:
+                is_whole = begin <= start and start + MINUTE_MS <= end
+                for key in keys:
+                    largest = minute.largest.get(key)
+                    if largest is not None:
+                        yield from [(micros, one) for micros, one, time in largest if is_whole or begin <= time < end]
 
-def _found(known: _Asset, contract: Contract | None, position: Closed, begin: int, end: int) -> Iterator[Contributor]:
-    minutes = [known.minutes[minute] for minute in known.minutes if begin - MINUTE_MS < minute < end]
-    hours = [known.hours[hour] for hour in known.hours if begin - HOUR_MS < hour < end]
-    for by_key in (*minutes, *hours):
-        for (exchange, symbol, own), largest in by_key.items():
-            if position in (own, "both") and (contract is None or contract == (exchange, symbol)):
-                yield from [(micros, one) for micros, one, time in largest if begin <= time < end]
-    if contract is None and position == "both":
-        yield from [(micros, one) for (micros, one, time), _ in known.whole if begin <= time < end]
+    def _before(
+        self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int
+    ) -> Iterator[Contributor]:
+        """Yield what there is of the minutes before those."""
+        known = self._assets.get(asset)
+        if known is None:
+            return
+        for hour in [hour for hour in known.hours if begin - HOUR_MS < hour < end]:
+            for (exchange, symbol, own), largest in known.hours[hour].items():
+                if position in (own, "both") and (contract is None or contract == (exchange, symbol)):
+                    yield from [(micros, one) for micros, one, time in largest if begin <= time < end]
+        if contract is None and position == "both":
+            yield from [(micros, one) for (micros, one, time), _ in known.whole if begin <= time < end]
 
 
 def _stored(events: Sequence[_Event]) -> list[Any]:
@@ -199,13 +290,19 @@ def _restored(micros: Sequence[int], times: Sequence[int], ids: str) -> list[_Ev
     return [(one, event_id, time) for one, event_id, time in zip(micros, ids_stored(ids), times, strict=True)]
 
 
-def _name(asset: str, minute: int) -> bytes:
-    return b"%s/%d" % (asset.encode(), minute)
+def _number(cell: tuple[str, bytes]) -> int:
+    """Return the place of a minute's cell among those of its minute: events are noted in the order they came in."""
+    kind, _, rest = cell[0].partition("/")
+    return int(rest.rpartition("/")[2]) if kind == "minute" else 0
+
+
+def _minute_name(start: int, number: int) -> bytes:
+    return b"minute/%d/%d" % (start, number)
 
 
 def _hour_name(asset: str, hour: int, key: _Key) -> bytes:
-    return "/".join((asset, str(hour), *key)).encode()
+    return "/".join(("hour", str(hour), asset, *key)).encode()
 
 
 def _whole_name(asset: str) -> bytes:
-    return b"%s/whole" % asset.encode()
+    return b"whole/%s" % asset.encode()

@@ -6,26 +6,37 @@ memory only: nothing that is stored or said depends on them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records import COMPLETENESS_RANKS
 from pipeline.windows.fold import LiquidationRow
+from pipeline.windows.parameters import MINUTE_MS
 
 Integers = NDArray[np.int64]
 
 Contract = tuple[str, str]  # exchange, symbol
+Places = slice | Integers
+
+_EVERYWHERE: Final = slice(None)
+# Asset, exchange, symbol, channel, position, completeness: liquidations that are equal in these are of one kind.
+_Kind = tuple[str, str, str, str, str, str]
+_KIND_OF: Final[Callable[[LiquidationRow], _Kind]] = itemgetter(4, 1, 2, 12, 5, 11)
+_KIND_NUMBERS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class TickEvents:
     """Liquidations in the order of the log, as `rows` and as columns of the same length.
 
-    `assets`, `contracts`, `feeds` (a contract on a channel) and `exchanges` are numbers of `Numbering`. `micros` are
-    micro-dollars, `times` ms, `ranks` those of completeness.
+    `assets`, `contracts`, `feeds` (a contract on a channel) and `exchanges` are numbers of `Numbering`. `is_long` is 1
+    or 0, `micros` are micro-dollars, `times` ms, `ranks` those of completeness. `minutes` are the starts (ms) of the
+    minutes that have events, in order, each with the places of its events.
     """
 
     rows: Sequence[LiquidationRow]
@@ -33,11 +44,11 @@ class TickEvents:
     contracts: Integers
     feeds: Integers
     exchanges: Integers
-    is_long: NDArray[np.bool_]
-    prices: NDArray[np.float64]
+    is_long: Integers
+    ranks: Integers
     micros: Integers
     times: Integers
-    ranks: Integers
+    minutes: list[tuple[int, Places]]
 
 
 @dataclass(slots=True)
@@ -57,8 +68,9 @@ class Numbering:
     _exchanges: dict[str, int] = field(default_factory=dict)
     _contracts: dict[tuple[str, str, str], int] = field(default_factory=dict)
     _feeds: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
-    # By feed: its contract, its asset and its exchange.
-    _of_feed: Integers = field(default_factory=lambda: np.zeros((3, 0), dtype=np.int64))
+    _kinds: dict[_Kind, int] = field(default_factory=dict)
+    # By kind: what `TickEvents` has of it, from assets to ranks.
+    _of_kind: Integers = field(default_factory=lambda: np.zeros((_KIND_NUMBERS, 0), dtype=np.int64))
 
     def asset(self, name: str) -> int:
         """Return the number of an asset, which may be new."""
@@ -88,42 +100,31 @@ class Numbering:
 
     def events(self, rows: Sequence[LiquidationRow]) -> TickEvents:
         """Return `rows`, of which there must be some, by column."""
-        _, exchanges, symbols, _, assets, positions, prices, micros, times, _, _, kinds, channels = zip(
-            *rows, strict=True
-        )
-        known, keys = self._feeds, list(zip(assets, exchanges, symbols, channels, strict=True))
         try:
-            found = [known[key] for key in keys]
+            kinds = list(map(self._kinds.__getitem__, map(_KIND_OF, rows)))
         except KeyError:
-            found = [self._feed(key) for key in keys]
-        feeds = np.array(found, dtype=np.int64)
-        contract_of, asset_of, exchange_of = self._of_feed
-        return TickEvents(
-            rows,
-            asset_of[feeds],
-            contract_of[feeds],
-            feeds,
-            exchange_of[feeds],
-            np.array([position == "long" for position in positions], dtype=np.bool_),
-            np.array(prices, dtype=np.float64),
-            np.array(micros, dtype=np.int64),
-            np.array(times, dtype=np.int64),
-            np.array([COMPLETENESS_RANKS[kind] for kind in kinds], dtype=np.int64),
-        )
+            kinds = list(map(self._kind, map(_KIND_OF, rows)))
+        micros, times = [row[7] for row in rows], [row[8] for row in rows]
+        columns = np.array((kinds, micros, times), dtype=np.int64)
+        assets, contracts, feeds, exchanges, is_long, ranks = self._of_kind[:, columns[0]]
+        minutes = _by_minute(columns[2], min(times), max(times))
+        return TickEvents(rows, assets, contracts, feeds, exchanges, is_long, ranks, columns[1], columns[2], minutes)
 
-    def _feed(self, key: tuple[str, str, str, str]) -> int:
-        """Return the number of a feed, which may be new."""
-        number = self._feeds.get(key)
+    def _kind(self, key: _Kind) -> int:
+        """Return the number of a kind, which may be new."""
+        number = self._kinds.get(key)
         if number is None:
-            number = self._feeds[key] = len(self._feeds)
-            asset, exchange, symbol, _ = key
+            number = self._kinds[key] = len(self._kinds)
+            asset, exchange, symbol, channel, position, completeness = key
+            contract = self.contract(asset, exchange, symbol)
+            feed = self._feeds.setdefault((asset, exchange, symbol, channel), len(self._feeds))
             of_exchange = self._exchanges.get(exchange)
             if of_exchange is None:
                 of_exchange = self._exchanges[exchange] = len(self.exchange_names)
                 self.exchange_names.append(exchange)
-            contract = self.contract(asset, exchange, symbol)
-            numbers = np.array([[contract], [self.asset_of[contract]], [of_exchange]], dtype=np.int64)
-            self._of_feed = np.concatenate([self._of_feed, numbers], axis=1)
+            is_long, rank = int(position == "long"), COMPLETENESS_RANKS[completeness]
+            numbers = (self.asset_of[contract], contract, feed, of_exchange, is_long, rank)
+            self._of_kind = np.column_stack((self._of_kind, numbers))
         return number
 
 
@@ -163,12 +164,12 @@ def groups_of(*keys: Integers) -> Groups:
     return Groups(order, np.flatnonzero(is_first))
 
 
-def distinct(values: Integers) -> list[int]:
-    """Return the values that are there, in order; of the minutes of a tick there are one or two."""
-    if not len(values):
-        return []
-    least, most = int(values.min()), int(values.max())
-    return [least] if least == most else np.unique(values).tolist()
+def _by_minute(times: Integers, first: int, last: int) -> list[tuple[int, Places]]:
+    """Return the minutes (ms) of `times` (ms), which lie from `first` to `last`, each with the places of its own."""
+    if first // MINUTE_MS == last // MINUTE_MS:
+        return [(first - first % MINUTE_MS, _EVERYWHERE)]
+    minutes = times - times % MINUTE_MS
+    return [(minute, np.flatnonzero(minutes == minute)) for minute in np.unique(minutes).tolist()]
 
 
 def grown(rows: Integers, count: int, fill: int | Integers) -> Integers:

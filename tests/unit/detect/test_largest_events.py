@@ -63,7 +63,8 @@ def written(kept, cells):
 @pytest.mark.parametrize("restart", [False, True])
 def test_they_are_those_of_all_events(restart):
     chance = random.Random(2)
-    kept, cells, events, numbering = LargestEvents(PARAMETERS), {}, [], Numbering()
+    numbering, cells, events = Numbering(), {}, []
+    kept = LargestEvents(numbering, PARAMETERS)
     for minute in range(3 * 60 + 20):
         now = BEGIN + minute * MINUTE
         rows = some_events(chance, now, len(events) + 1)
@@ -73,7 +74,8 @@ def test_they_are_those_of_all_events(restart):
         kept.forget(now + MINUTE)
         written(kept, cells)
         if restart:
-            kept = LargestEvents(PARAMETERS)
+            numbering = Numbering()
+            kept = LargestEvents(numbering, PARAMETERS)
             kept.restore({name.decode(): value for name, value in cells.items()})
             kept.forget(now + MINUTE)
         if minute % 7 == 0:
@@ -83,8 +85,9 @@ def test_they_are_those_of_all_events(restart):
 
 
 def test_nothing_is_left_of_an_asset_that_is_silent():
-    kept = LargestEvents(PARAMETERS)
-    kept.take_tick(Numbering().events([liquidation_row(liquidation(1, BEGIN))]))
+    numbering = Numbering()
+    kept = LargestEvents(numbering, PARAMETERS)
+    kept.take_tick(numbering.events([liquidation_row(liquidation(1, BEGIN))]))
     names = {name for name, _ in kept.cells()}
     for minute in range(150):
         kept.forget(BEGIN + minute * MINUTE)

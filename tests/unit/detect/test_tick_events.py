@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.detect.bar_book import BarBook
 from pipeline.detect.coverage_history import INTERVALS_MS
-from pipeline.detect.tick_events import Numbering, distinct, groups_of
+from pipeline.detect.tick_events import Numbering, groups_of
 from pipeline.records import COMPLETENESS_RANKS
 
 MINUTE_MS = 60_000
@@ -46,7 +46,9 @@ def test_columns_say_what_the_rows_say(found):
         assert columns.micros.tolist() == [row[7] for row in rows]
         assert columns.times.tolist() == [row[8] for row in rows]
         assert columns.is_long.tolist() == [row[5] == "long" for row in rows]
-        assert columns.prices.tolist() == [row[6] for row in rows]
+        minutes = [(minute, columns.times[places].tolist()) for minute, places in columns.minutes]
+        found_minutes = sorted({row[8] - row[8] % MINUTE_MS for row in rows})
+        assert minutes == [(one, [row[8] for row in rows if 0 <= row[8] - one < MINUTE_MS]) for one in found_minutes]
         assert columns.ranks.tolist() == [COMPLETENESS_RANKS[row[11]] for row in rows]
 
 
@@ -61,11 +63,6 @@ def test_groups_are_those_of_a_dictionary(rows):
     assert keys == sorted(expected)
     assert groups.sums(values).tolist() == [sum(expected[key]) for key in keys]
     assert groups.counts.tolist() == [len(expected[key]) for key in keys]
-
-
-@given(st.lists(st.integers(0, 5)))
-def test_what_is_there(values):
-    assert distinct(np.array(values, dtype=np.int64)) == sorted(set(values))
 
 
 @given(ticks, st.booleans(), st.sampled_from((0, 10**14)))
