@@ -29,6 +29,7 @@ Sums = list[int]
 Owner = int
 _COLUMNS: Final = 4
 _COUNTS: Final = 2
+_NONE: Final = np.zeros(0, dtype=np.int64)
 _NO_BARS: Final = np.zeros((0, _COLUMNS), dtype=np.int64)
 
 
@@ -74,8 +75,8 @@ class BarBook:
         self._least = least_micros
         self._live: tuple[dict[int, Integers], ...] = tuple({} for _ in INTERVALS_MS)
         self._past: tuple[dict[int, dict[Owner, Sums]], ...] = tuple({} for _ in INTERVALS_MS)
-        # Assets with events that no checkpoint has written, by minute.
-        self._changed: dict[int, set[int]] = {}
+        # By minute, 1 for each asset with events that no checkpoint has written.
+        self._changed: dict[int, Integers] = {}
         self._deleted: list[bytes] = []
         self._looked_at = 0
 
@@ -92,13 +93,16 @@ class BarBook:
                 chosen = [column[counted] for column in chosen]
             added = self._added(*chosen)
             owners = np.flatnonzero(added[:, _COUNTS] + added[:, _COUNTS + 1])
-            sums = added[owners]
             for interval, length in enumerate(INTERVALS_MS):
                 start = minute - minute % length
-                self._bars(interval, start)[owners] += sums
+                bars = self._bars(interval, start)
+                bars += added
                 known = touched.get((interval, start))
                 touched[interval, start] = owners if known is None else np.union1d(known, owners)
-            self._changed.setdefault(minute, set()).update((owners[owners % 2 == 0] // 2).tolist())
+            changed = self._changed[minute] = grown(
+                self._changed.get(minute, _NONE), len(self._numbering.asset_names), 0
+            )
+            changed[chosen[1]] = 1
         return [TouchedBars(interval, start, owners) for (interval, start), owners in sorted(touched.items())]
 
     def live(self, interval: int, start: int) -> Integers:
@@ -173,7 +177,7 @@ class BarBook:
             (interval, minute - minute % length, asset)
             for minute, assets in changed.items()
             for interval, length in enumerate(INTERVALS_MS)
-            for asset in assets
+            for asset in np.flatnonzero(assets).tolist()
         }
         for interval, start, asset in sorted(bars):
             stored = list(self._stored(interval, start, asset))
@@ -198,11 +202,12 @@ class BarBook:
     def _added(self, contracts: Integers, assets: Integers, columns: Integers, micros: Integers) -> Integers:
         """Return the sums of some events, a row for each owner."""
         added = np.zeros((self._size(), _COLUMNS), dtype=np.int64)
-        flat = added.reshape(-1)
-        for owners in (of_contract(0) + 2 * contracts, of_asset(0) + 2 * assets):
+        micros_of = added.reshape(-1)
+        counts_of = micros_of[_COUNTS:]
+        for owners in (of_contract(0) + 2 * contracts, 2 * assets):
             places = owners * _COLUMNS + columns
-            np.add.at(flat, places, micros)
-            np.add.at(flat, places + _COUNTS, 1)
+            np.add.at(micros_of, places, micros)
+            np.add.at(counts_of, places, 1)
         return added
 
     def _bars(self, interval: int, start: int) -> Integers:

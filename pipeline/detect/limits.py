@@ -19,6 +19,8 @@ ENDLESS: Final = 1 << 62
 # Limits of a bar that is looked at whatever comes.
 NOTHING: Final = [-1] * len(SERIES)
 _NO_LIMITS: Final = np.zeros((0, len(SERIES)), dtype=np.int64)
+# A bar's values, in the order of `SERIES`, are its sums multiplied by this.
+_VALUES_OF_SUMS: Final = np.column_stack(values_of(np.eye(4, dtype=np.int64).T))
 _BOTH: Final = SERIES.index(("usd", "both"))
 
 
@@ -33,7 +35,7 @@ class Limits:
     def passed(self, interval: int, start: int, owners: Integers, sums: Integers) -> list[int]:
         """Return the places of those `owners` whose `sums`, a row for each, have passed a limit of the bar."""
         limits = self._of(interval, start, int(owners[-1]))[owners]
-        values: Integers = np.column_stack(values_of(sums.T))
+        values: Integers = sums @ _VALUES_OF_SUMS
         return np.flatnonzero((values > limits).any(axis=1)).tolist()
 
     def set(self, interval: int, start: int, owner: int, limits: list[int]) -> None:
