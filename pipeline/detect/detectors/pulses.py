@@ -125,14 +125,10 @@ def _sums(events: TickEvents) -> list[PulseSum]:
 
 def _largest(events: TickEvents) -> list[PulseLargest]:
     """Return the ten largest events of each minute, or all if there are fewer, by minute."""
-    first, last = int(events.times.min()) // MINUTE_MS, int(events.times.max()) // MINUTE_MS
-    if first == last:
-        return _largest_of(first * MINUTE_MS, events.rows, events.micros)
-    largest, minutes = [], events.times // MINUTE_MS
-    for minute in np.unique(minutes).tolist():
-        places = np.flatnonzero(minutes == minute)
-        rows = [events.rows[place] for place in places.tolist()]
-        largest += _largest_of(minute * MINUTE_MS, rows, events.micros[places])
+    largest = []
+    for minute, places in events.minutes:
+        rows = events.rows if isinstance(places, slice) else [events.rows[place] for place in places.tolist()]
+        largest += _largest_of(minute, rows, events.micros[places])
     return largest
 
 

@@ -6,6 +6,7 @@ window of an asset with liquidations in every second takes 60 cells of about 1 k
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -244,5 +245,6 @@ class RollingThresholdDetector(Detector):
 
 def _sums_of(rolling: RollingState, minute: int) -> list[list[int]]:
     """Return the seconds of a minute that have events, and their sums."""
-    seconds = [second for second in range(60) if minute + second * SECOND_MS in rolling.sums]
-    return [seconds, [rolling.sums[minute + second * SECOND_MS] for second in seconds]]
+    begin, end = bisect_left(rolling.seconds, minute), bisect_left(rolling.seconds, minute + MINUTE_MS)
+    seconds = rolling.seconds[begin:end]
+    return [[(second - minute) // SECOND_MS for second in seconds], list(map(rolling.sums.__getitem__, seconds))]
