@@ -4,9 +4,10 @@ Of a minute that can still be corrected they are the ten of each contract and po
 of each contract and position in each hour are kept while that hour's bar can be corrected; and of the asset as a whole
 those that can still be among the ten largest since any time: an event that ten later ones have reached cannot.
 
-Cells: `minute/MINUTE/NUMBER` with those that were found in a minute since the checkpoint before, `hour/HOUR/ASSET/
-EXCHANGE/SYMBOL/POSITION`, `whole/ASSET`; some 60 bytes for each event. A busy asset has up to ten minutes of ten events
-for each contract and position, one or two hours of as many, and some sixty as a whole.
+Cells: `minute/MINUTE/NUMBER` with those that were found in a minute since the checkpoint before, which become one when
+the minute is over, `hour/HOUR/ASSET/EXCHANGE/SYMBOL/POSITION`, `whole/ASSET`; some 50 bytes for each event. A busy
+asset has up to ten minutes of ten events for each contract and position, one or two hours of as many, and some sixty as
+a whole.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ KEPT_MS: Final = 4_500_000
 
 _POSITIONS: Final[tuple[Position, Position]] = ("short", "long")
 _NO_BOUNDS: Final = np.zeros(0, dtype=np.int64)
+_NO_CELLS: Final = range(0)
 _Key = tuple[str, str, str]  # exchange, symbol, position
 _Event = tuple[int, bytes, int]  # as a contributor, and its time
 _ByKey = dict[_Key, list[_Event]]
@@ -50,13 +52,13 @@ class _Minute:
 
     `largest` are those of each contract and position, `bounds` the micro-dollars of the tenth: what has less is none of
     them. Both go by twice the contract's number, and one more for longs. `new` are the events that no checkpoint has
-    written, `cells` is how many cells were written.
+    written, `cells` the numbers of the cells that were.
     """
 
     bounds: Integers = field(default_factory=lambda: _NO_BOUNDS)
     largest: dict[int, list[_Event]] = field(default_factory=dict)
     new: list[tuple[int, _Event]] = field(default_factory=list)
-    cells: int = 0
+    cells: range = _NO_CELLS
 
     def note(self, key: int, event: _Event) -> bool:
         """Take note of an event; return whether it is one of the largest."""
@@ -130,10 +132,7 @@ class LargestEvents:
         if now <= self._looked_at:
             return
         self._looked_at = now
-        for start in sorted(one for one in self._minutes if self._parameters.is_expired(one, now)):
-            minute = self._minutes.pop(start)
-            self._deleted += [(_minute_name(start, number), None) for number in range(minute.cells)]
-            self._put_away(start, minute)
+        self._forget_minutes(now)
         for asset, known in list(self._assets.items()):
             for hour in [hour for hour in known.hours if self._parameters.is_expired(hour + HOUR_MS - MINUTE_MS, now)]:
                 for key in known.hours.pop(hour):
@@ -154,10 +153,12 @@ class LargestEvents:
         yield from self._deleted
         self._deleted = []
         for start, minute in self._minutes.items():
-            if minute.new:
-                yield _minute_name(start, minute.cells), self._stored_minute(start, minute.new)
-                minute.new = []
-                minute.cells += 1
+            new = [(key, event) for key, event in minute.new if event <= minute.largest[key][-1]]
+            minute.new = []
+            if new:
+                number = minute.cells.stop
+                yield _minute_name(start, number), self._stored_minute(start, new)
+                minute.cells = range(minute.cells.start, number + 1)
         for asset in sorted(self._changed):
             known = self._assets[asset]
             for hour, key in sorted(known.changed_hours):
@@ -172,16 +173,28 @@ class LargestEvents:
 
     def restore(self, cells: Mapping[str, bytes]) -> None:
         """Take in the cells of a checkpoint."""
-        for _, value in sorted(cells.items(), key=_number):
+        for name, value in cells.items():
             kind, *rest = orjson.loads(value)
             if kind == "minute":
-                self._restore_minute(*rest)
+                self._restore_minute(int(name.rpartition("/")[2]), *rest)
             elif kind == "hour":
                 asset, hour, exchange, symbol, position, *events = rest
                 self._asset(asset).hours.setdefault(hour, {})[exchange, symbol, position] = _restored(*events)
             else:
                 asset, reached, *events = rest
                 self._asset(asset).whole = list(zip(_restored(*events), reached, strict=True))
+
+    def _forget_minutes(self, now: int) -> None:
+        for start in sorted(one for one in self._minutes if self._parameters.is_expired(one, now)):
+            minute = self._minutes.pop(start)
+            self._deleted += [(_minute_name(start, number), None) for number in minute.cells]
+            self._put_away(start, minute)
+        for start, minute in self._minutes.items():
+            # What was among the largest for a while only is written no more.
+            if len(minute.cells) > 1:
+                self._deleted += [(_minute_name(start, number), None) for number in minute.cells]
+                minute.cells = minute.cells[len(minute.cells) :]
+                minute.new = [(key, event) for key, largest in minute.largest.items() for event in largest]
 
     def _stored_minute(self, start: int, new: Sequence[tuple[int, _Event]]) -> bytes:
         """Return events of a minute as a cell holds them: whose they are, by place among all that have some."""
@@ -197,6 +210,7 @@ class LargestEvents:
 
     def _restore_minute(
         self,
+        number: int,
         start: int,
         names: Sequence[Any],
         whose: Sequence[int],
@@ -208,7 +222,8 @@ class LargestEvents:
         minute = self._minute(start)
         for place, event in zip(whose, _restored(micros, times, ids), strict=True):
             minute.note(keys[place], event)
-        minute.cells += 1
+        first = min(number, minute.cells.start) if minute.cells else number
+        minute.cells = range(first, max(number + 1, minute.cells.stop))
 
     def _minute(self, start: int) -> _Minute:
         """Return a minute, which may be new, with a bound for all contracts that there are."""
@@ -237,7 +252,7 @@ class LargestEvents:
             known.changed_hours.add((hour, key))
         for asset, events in by_asset.items():
             known = self._asset(asset)
-            for event in sorted(events, key=itemgetter(2)):
+            for event in sorted(events, key=itemgetter(2, 0, 1)):
                 counted = [(one, count + (event[:2] < one[:2])) for one, count in known.whole]
                 known.whole = [(one, count) for one, count in counted if count < MOST_CONTRIBUTORS]
                 known.whole.append((event, 0))
@@ -288,12 +303,6 @@ def _stored(events: Sequence[_Event]) -> list[Any]:
 
 def _restored(micros: Sequence[int], times: Sequence[int], ids: str) -> list[_Event]:
     return [(one, event_id, time) for one, event_id, time in zip(micros, ids_stored(ids), times, strict=True)]
-
-
-def _number(cell: tuple[str, bytes]) -> int:
-    """Return the place of a minute's cell among those of its minute: events are noted in the order they came in."""
-    kind, _, rest = cell[0].partition("/")
-    return int(rest.rpartition("/")[2]) if kind == "minute" else 0
 
 
 def _minute_name(start: int, number: int) -> bytes:
