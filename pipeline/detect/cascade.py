@@ -24,7 +24,7 @@ from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, note
 from pipeline.detect.limits import ENDLESS
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile, whole_days
-from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Closed, Completeness, Position
+from pipeline.records import COMPLETENESS_ORDER, COMPLETENESS_RANKS, Completeness, Position
 from pipeline.windows.fold import LiquidationRow
 
 SECOND_MS: Final = 1_000
@@ -208,7 +208,7 @@ class AssetRuns:
     `waiting` are the seconds that are not taken yet, `settled` the time (ms) up to which they are. `runs` are under
     way, `ended` those cascades that late events can still correct. `usual` is the bound by history (micro-dollars) and
     the day (ms) for which it was found, None when it is to be found anew. `changed_days` (ms) are those of `sizes` that
-    are to be stored. `room_micros` and `room_events` are what may come before anything must be settled.
+    are to be stored.
     """
 
     waiting: Waiting = field(default_factory=dict)
@@ -218,14 +218,10 @@ class AssetRuns:
     sizes: RunSizes = field(default_factory=RunSizes)
     usual: tuple[int, int] | None = None
     changed_days: set[int] = field(default_factory=set)
-    room_micros: int = 0
-    room_events: int = 0
 
     def take(self, row: LiquidationRow) -> None:
         """Take in a liquidation, each once, in any order."""
-        micros, time = row[7], row[8]
-        self.room_micros -= micros
-        self.room_events -= 1
+        time = row[8]
         key = time - time % SECOND_MS, POSITIONS[row[5] != "long"]
         known = self.waiting.get(key)
         if known is None:
@@ -239,6 +235,12 @@ class AssetRuns:
         return not (self.waiting or self.runs or self.ended)
 
 
+def settled_before(now: int, parameters: CascadeParameters) -> int:
+    """Return the start (ms) of the second before which at `now` (ms) all seconds are taken."""
+    until = now - parameters.settle_ms
+    return until - until % SECOND_MS
+
+
 def settle(
     runs: AssetRuns, now: int, parameters: CascadeParameters, moved: Moved, judged: Judged = lambda _run: True
 ) -> list[Run]:
@@ -246,8 +248,7 @@ def settle(
 
     The sequence of `now` may have any steps: what is found in the end is the same.
     """
-    until = now - parameters.settle_ms
-    until -= until % SECOND_MS
+    until = settled_before(now, parameters)
     if until <= runs.settled:
         return []
     changed: list[Run] = []
@@ -262,6 +263,16 @@ def settle(
         kept = [run for run in runs.ended if run.ended is not None and run.ended > until - _KEPT_MS]
         runs.ended = kept[-_MOST_ENDED:]
     return list({id(run): run for run in changed}.values()) if changed else changed
+
+
+def take_late(
+    runs: AssetRuns, parameters: CascadeParameters, moved: Moved, judged: Judged = lambda _run: True
+) -> list[Run]:
+    """Take what waits of seconds that are settled, without letting time go on; return as `settle`."""
+    changed: list[Run] = []
+    for start in sorted({start for start, _ in runs.waiting}):
+        changed += _take_second(runs, start, parameters, moved, judged)
+    return changed
 
 
 def _take_second(runs: AssetRuns, start: int, parameters: CascadeParameters, moved: Moved, judged: Judged) -> list[Run]:
@@ -283,66 +294,6 @@ def _take_second(runs: AssetRuns, start: int, parameters: CascadeParameters, mov
         if run.opened is not None:
             changed.append(run)
     return changed
-
-
-def room(
-    runs: AssetRuns, time: int, said_micros: Mapping[Closed, int], parameters: CascadeParameters
-) -> tuple[int, int, int]:
-    """Return how many more micro-dollars, and events, can come before a cascade opens, or has grown by `GROWTH`.
-
-    They come on the day of `time` (ms). The third is the time (ms) up to which this holds: then what comes can be a run
-    of its own. `said_micros` is what was last said of the open cascades. What waits to be settled is taken for what
-    comes.
-    """
-    least_micros = least_events = least_time = ENDLESS
-    coming: dict[Position, list[int]] = {"long": [0, 0, ENDLESS, 0], "short": [0, 0, ENDLESS, 0]}
-    for (_, position), second in runs.waiting.items():
-        sums = coming[position]
-        sums[0] += second.micros
-        sums[1] += second.count
-        sums[2] = min(sums[2], second.first)
-        sums[3] = max(sums[3], second.last)
-    usual = max(parameters.floor_micros, _usual_micros(runs, time, parameters))
-    share = parameters.least_one_sidedness
-    for position, (micros, more_events, first, last) in coming.items():
-        run, events = runs.runs.get(position), more_events
-        if run is None:
-            wanted = usual
-        elif run.opened is not None:
-            least_micros = min(least_micros, round(said_micros.get(position, 0) * GROWTH) - 1 - run.micros - micros)
-            continue
-        else:
-            events += run.count
-            short = (share * (run.micros + run.opposite_micros) - run.micros) / (1.0 - share) if share < 1 else 0.0
-            # One less, because the quotient is rounded.
-            wanted = max(usual - run.micros, int(short) - 1)
-            gap = _gap_ms(run, parameters)
-            if wanted > usual and run.last + gap < first < ENDLESS:
-                wanted = usual
-            elif wanted > usual:
-                least_time = min(least_time, max(run.last, last) + gap)
-        if wanted > micros:
-            least_micros = min(least_micros, wanted - micros)
-        else:
-            least_events = min(least_events, parameters.least_events - 1 - events)
-    return least_micros, least_events, least_time
-
-
-def end_due(runs: AssetRuns, growth_micros: int, parameters: CascadeParameters) -> int | None:
-    """Return up to when (ms) no open cascade ends if no more than `growth_micros` come; None if none is open.
-
-    What comes raises the peak by as much as it raises the rate, for a gap's length. So within that it can bring the
-    rate under its share of the peak only if it is itself less than that share, and later is not looked at.
-    """
-    times = []
-    for run in runs.runs.values():
-        if run.is_cascade:
-            share = parameters.end_rate
-            growth = growth_micros if share >= 1 else min(growth_micros, run.peak_rate_micros * share / (1.0 - share))
-            later = runs.settled + _gap_ms(run, parameters)
-            faded = _faded_at(run, later, run.peak_rate_micros + growth, parameters)
-            times.append(min(run.last + _patience_ms(run, parameters), later if faded is None else faded))
-    return min(times, default=None)
 
 
 def _place(
@@ -533,7 +484,12 @@ def _gap_ms(run: Run, parameters: CascadeParameters) -> int:
     return parameters.sampled_gap_ms if run.partial_count == run.count else parameters.gap_ms
 
 
+def patience_ms(gap: int, parameters: CascadeParameters) -> int:
+    """Return after how long without an event a cascade is over, of which `gap` (ms) is the limit."""
+    return round(gap * parameters.end_gaps)
+
+
 def _patience_ms(run: Run, parameters: CascadeParameters) -> int:
     """Return after how long without an event the run is over."""
-    gap = parameters.sampled_gap_ms if run.partial_count == run.count else parameters.gap_ms
-    return gap if run.opened is None else round(gap * parameters.end_gaps)
+    gap = _gap_ms(run, parameters)
+    return gap if run.opened is None else patience_ms(gap, parameters)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from math import ceil
 from typing import Any, Final
 
 import orjson
@@ -14,17 +16,18 @@ from pipeline.detect.cascade import (
     AssetRuns,
     Run,
     Second,
-    end_due,
     parameters_of,
-    room,
     settle,
+    settled_before,
+    take_late,
 )
+from pipeline.detect.coming_seconds import ComingSeconds, SecondRows
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, largest_stored, stored_largest
-from pipeline.detect.limits import ENDLESS
+from pipeline.detect.run_columns import RunColumns
 from pipeline.detect.run_sizes import DAY_MS
 from pipeline.detect.tick_events import TickEvents
-from pipeline.records import Cascade, Closed
+from pipeline.records import Cascade
 from pipeline.windows.fold import Cell
 
 _KIND: Final = "cascade"
@@ -36,12 +39,16 @@ _UPDATE_MS: Final = 30_000
 
 RunKey = tuple[str, int]  # position, begin
 
+# The names of cells that are of no asset begin so.
+_OF_NO_ASSET: Final = "/"
+
 
 class CascadeDetector(Detector):
-    """The runs of each asset; those of `_active` can change by time alone.
+    """The runs of each asset, by its number.
 
-    An asset is looked at when so much has come that a cascade can have opened or grown, when it is `_due` (ms of the
-    watermark), and when minutes are closed.
+    Liquidations wait in `_coming` until their second is over for long enough. Those that come later than that go to
+    their asset at once, which is `_late`. The runs of assets that are `_out` are not in the columns at present;
+    `_ended` are the assets of which late events can still correct cascades that are over.
     """
 
     name = "cascade"
@@ -53,60 +60,64 @@ class CascadeDetector(Detector):
         self._least_coverage = rule.least_coverage
         self._waits = rule.when_blind == "wait"
         self._hash = facts.rules.hash
-        self._assets: dict[str, AssetRuns] = {}
-        self._active: set[str] = set()
-        self._touched: set[str] = set()
-        self._due: dict[str, int] = {}
+        self._columns = RunColumns(self._parameters)
+        self._coming = ComingSeconds(SECOND_MS)
+        self._assets: list[AssetRuns] = []
+        self._late: set[int] = set()
+        self._out: set[int] = set()
+        self._ended: set[int] = set()
         self._closed_before = 0
-        self._changed: set[str] = set()
+        self._written_settled = 0
+        self._changed: set[int] = set()
         self._written_days: dict[str, set[int]] = {}
         self._findings: dict[str, dict[RunKey, Finding]] = {}
 
     def take_tick(self, events: TickEvents) -> None:
-        """Sum the events up by asset, second and position; note which assets must be looked at."""
-        assets, touched = self._assets, self._touched
-        for row in events.rows:
-            asset = row[4]
-            runs = assets.get(asset)
-            if runs is None:
-                runs = assets[asset] = AssetRuns()
-            runs.take(row)
-            if runs.room_micros < 0 or runs.room_events < 0:
-                touched.add(asset)
-        seen = {row[4] for row in events.rows}
-        self._active |= seen
-        self._changed |= seen
+        """Put the events aside until their second is over."""
+        late = self._coming.put(self.facts.watermark, events)
+        if late is not None:
+            self._grow()
+            self._late.update(self._give(late))
 
     def judge(self) -> None:
         """Take the seconds that are settled, and say which cascades opened, grew or ended."""
-        watermark = self.facts.watermark
-        closed_before = self.facts.parameters.closed_before(watermark)
-        if closed_before > self._closed_before:
-            self._closed_before = closed_before
-            assets = self._active
-        else:
-            assets = self._touched.union([asset for asset, due in self._due.items() if due <= watermark])
-        for asset in sorted(assets):
-            runs = self._assets[asset]
-            before = len(runs.waiting), len(runs.runs), len(runs.ended)
-            changed = settle(runs, watermark, self._parameters, self._moved_of(asset), self._judged_of(asset))
-            if changed or before != (len(runs.waiting), len(runs.runs), len(runs.ended)):
-                self._changed.add(asset)
-            self._say_what_is_due(asset, runs, changed)
-            if asset in self._findings:
-                self._forget(asset, runs)
-            if runs.is_idle:
-                self._active.discard(asset)
-            self._look_ahead(asset, runs)
-        self._touched = set()
+        until, settled = settled_before(self.facts.watermark, self._parameters), self._coming.settled
+        if until <= settled:
+            return
+        self._grow()
+        changed: defaultdict[int, list[Run]] = defaultdict(list)
+        for asset in sorted(self._late):
+            changed[asset] += self._settle(asset, None)
+        self._late = set()
+        self._load_all()
+        for start, found in self._coming.take(until):
+            if start > settled:
+                self._load_all()
+                self._end(start, changed)
+                self._load_all()
+            self._changed.update((found.places // 2).tolist())
+            for asset in self._give(self._columns.add(start, found)):
+                changed[asset] += self._settle(asset, start + SECOND_MS)
+        if until > settled + SECOND_MS:
+            self._load_all()
+        self._end(until, changed)
+        self._correct(until, changed)
+        self._say_all(changed)
+        self._load_all()
 
     def cells(self) -> Iterable[Cell]:
-        """Yield the runs of the assets that changed, and how large their runs were, by day."""
-        for asset in sorted(self._changed):
-            runs = self._assets[asset]
+        """Yield what is coming, the runs of the assets that changed, and how large their runs were, by day."""
+        prefix = _OF_NO_ASSET.encode()
+        if self._coming.settled > self._written_settled:
+            self._written_settled = self._coming.settled
+            yield prefix, orjson.dumps([self._coming.settled])
+        for name, some in self._coming.cells():
+            yield prefix + name, some
+        for number in sorted(self._changed):
+            runs, asset = self._assets[number], self.facts.numbering.asset_names[number]
+            self._columns.store(number)
             name = asset.encode()
-            value = [asset, _stored_runs(runs), runs.room_micros, runs.room_events, self._due.get(asset)]
-            yield name, None if runs.is_idle else orjson.dumps(value)
+            yield name, None if runs.is_idle else orjson.dumps([asset, _stored_runs(runs)])
             written = self._written_days.setdefault(asset, set())
             for day in sorted(written - runs.sizes.days.keys()):
                 written.remove(day)
@@ -122,23 +133,40 @@ class CascadeDetector(Detector):
 
     def restore(self, cells: Mapping[str, bytes]) -> None:
         """Take in the cells of a checkpoint."""
-        for name, value in sorted(cells.items()):
-            asset, *rest = orjson.loads(value)
-            runs = self._assets.setdefault(asset, AssetRuns())
-            if name == asset:
-                stored, runs.room_micros, runs.room_events, due = rest
-                _restore_runs(runs, stored)
-                self._active.add(asset)
-                if due is not None:
-                    self._due[asset] = due
-            else:
-                day, classes, counts, first = rest
-                runs.sizes.days[day] = dict(zip(classes, counts, strict=True))
-                runs.sizes.first = max(runs.sizes.first or 0, first)
-                self._written_days.setdefault(asset, set()).add(day)
         for finding in self.facts.findings.of_kind(_KIND):
             self._findings.setdefault(finding.asset, {})[finding.position, finding.started] = finding
+        coming: dict[tuple[int, str], bytes] = {}
+        for name, value in sorted(cells.items()):
+            if name == _OF_NO_ASSET:
+                (self._coming.settled,) = orjson.loads(value)
+                self._written_settled = self._coming.settled
+            elif name.startswith(_OF_NO_ASSET):
+                _, tick, part = name.split("/")
+                coming[int(tick), part] = value
+            else:
+                self._restore_asset(name, *orjson.loads(value))
+        self._coming.restore(coming, self.facts.numbering)
         self._closed_before = self.facts.parameters.closed_before(self.facts.watermark)
+        self._grow()
+        self._columns.ending(self._coming.settled)
+        for number in range(len(self._assets)):
+            self._load(number)
+
+    def _restore_asset(self, name: str, asset: str, *rest: Any) -> None:  # noqa: ANN401 - as stored
+        number = self.facts.numbering.asset(asset)
+        self._grow()
+        runs = self._assets[number]
+        if name == asset:
+            _restore_runs(runs, *rest)
+            if runs.waiting:
+                self._late.add(number)
+            if runs.ended:
+                self._ended.add(number)
+        else:
+            day, classes, counts, first = rest
+            runs.sizes.days[day] = dict(zip(classes, counts, strict=True))
+            runs.sizes.first = max(runs.sizes.first or 0, first)
+            self._written_days.setdefault(asset, set()).add(day)
 
     def abandon(self, cells: Mapping[str, bytes], rules_hash: str) -> None:
         """Close the cascades that are open in the cells of other rules."""
@@ -155,6 +183,68 @@ class CascadeDetector(Detector):
                     cascade_id = _anomaly_id(asset, run, rules_hash)
                     self._tell(cascade_id, asset, run, self._coverage(asset, run), rules_hash)
 
+    def _grow(self) -> None:
+        """Have room for the assets and exchanges that there are."""
+        numbering = self.facts.numbering
+        assets = len(numbering.asset_names)
+        self._assets += [AssetRuns() for _ in range(assets - len(self._assets))]
+        self._columns.grow(assets, len(numbering.exchange_names))
+
+    def _give(self, found: SecondRows) -> list[int]:
+        """Have assets take their liquidations one by one; return them."""
+        assets = (found.places // 2).tolist()
+        for row, asset in zip(found.rows, assets, strict=True):
+            self._assets[asset].take(row)
+        self._changed.update(assets)
+        return sorted(set(assets))
+
+    def _settle(self, asset: int, until: int | None) -> list[Run]:
+        """Let an asset take what it was given, and time go on to `until` (ms) by a second, unless all that is late."""
+        runs, name = self._assets[asset], self.facts.numbering.asset_names[asset]
+        if asset not in self._out:
+            self._columns.store(asset)
+            self._out.add(asset)
+        moved, judged = self._moved_of(name), self._judged_of(name)
+        if until is None:
+            changed = take_late(runs, self._parameters, moved, judged)
+        else:
+            runs.settled = until - SECOND_MS
+            changed = settle(runs, until + self._parameters.settle_ms, self._parameters, moved, judged)
+        if runs.ended:
+            self._ended.add(asset)
+        self._changed.add(asset)
+        return changed
+
+    def _end(self, now: int, changed: defaultdict[int, list[Run]]) -> None:
+        """End what has subsided by `now` (ms)."""
+        for asset in self._columns.ending(now):
+            if asset not in self._out:
+                changed[asset] += self._settle(asset, now)
+
+    def _correct(self, until: int, changed: defaultdict[int, list[Run]]) -> None:
+        """Once a minute, forget cascades that are over for so long that nothing corrects them any more."""
+        closed_before = self.facts.parameters.closed_before(self.facts.watermark)
+        if closed_before > self._closed_before:
+            self._closed_before = closed_before
+            for asset in sorted(self._ended):
+                changed[asset] += self._settle(asset, until)
+            self._ended = {asset for asset in self._ended if self._assets[asset].ended}
+
+    def _load_all(self) -> None:
+        for asset in self._out:
+            self._load(asset)
+        self._out = set()
+
+    def _load(self, asset: int) -> None:
+        findings = self._findings.get(self.facts.numbering.asset_names[asset], {})
+        runs = self._assets[asset]
+        said = {
+            run.position: (ceil(_micros_of(finding) * GROWTH), finding.updated + _UPDATE_MS)
+            for run in runs.runs.values()
+            if run.revision and (finding := findings.get((run.position, run.begin))) is not None
+        }
+        self._columns.load(asset, runs, said)
+
     def _moved_of(self, asset: str) -> Callable[[Run], float | None]:
         candles = self.facts.candles
         return lambda run: candles.moved_sd(asset, run.position, run.begin)
@@ -168,8 +258,18 @@ class CascadeDetector(Detector):
         end = self.facts.watermark if run.ended is None else run.ended
         return self.facts.coverage.span_share(self.facts.feeds[asset].channels, run.begin, end)
 
-    def _say_what_is_due(self, asset: str, runs: AssetRuns, changed: Sequence[Run]) -> None:
+    def _say_all(self, changed: Mapping[int, Sequence[Run]]) -> None:
         """Say what has opened, ended or grown much, and of the others what they have become every half minute."""
+        for number in self._columns.due(self.facts.watermark):
+            if number not in self._out:
+                self._columns.store(number)
+                self._out.add(number)
+        for number in sorted(self._out):
+            asset, runs = self.facts.numbering.asset_names[number], self._assets[number]
+            self._say_what_is_due(asset, runs, changed.get(number, ()))
+            self._forget(asset, runs)
+
+    def _say_what_is_due(self, asset: str, runs: AssetRuns, changed: Sequence[Run]) -> None:
         for run in changed:
             run.is_unsaid = True
             if run.ended is not None:
@@ -183,27 +283,6 @@ class CascadeDetector(Detector):
                     or self.facts.watermark >= said.updated + _UPDATE_MS
                 ):
                     self._say(asset, run)
-
-    def _look_ahead(self, asset: str, runs: AssetRuns) -> None:
-        """Find how much may come of an asset, and up to when, before it must be looked at."""
-        said = [
-            finding
-            for run in runs.runs.values()
-            if run.is_cascade and (finding := self._findings[asset].get((run.position, run.begin))) is not None
-        ]
-        said_micros: dict[Closed, int] = {finding.position: _micros_of(finding) for finding in said}
-        micros, events, until = room(runs, self.facts.watermark, said_micros, self._parameters)
-        runs.room_micros, runs.room_events = max(micros, 0), max(events, 0)
-        due = until if micros > 0 and events > 0 else 0
-        if said:
-            due = min(due, *(finding.updated + _UPDATE_MS for finding in said))
-            end = end_due(runs, micros, self._parameters)
-            if end is not None:
-                due = min(due, end + self._parameters.settle_ms)
-        if due < ENDLESS:
-            self._due[asset] = due
-        else:
-            self._due.pop(asset, None)
 
     def _say(self, asset: str, run: Run) -> None:
         coverage = self._coverage(asset, run)
@@ -232,7 +311,7 @@ class CascadeDetector(Detector):
             finding.state, finding.ended = "closed", run.ended
         self.facts.findings.say(finding)
         run.revision, run.is_unsaid = finding.revision, False
-        self._changed.add(asset)
+        self._changed.add(self.facts.numbering.asset(asset))
         self._tell(finding.anomaly_id, asset, run, coverage, self._hash)
 
     def _tell(self, cascade_id: bytes, asset: str, run: Run, coverage: float, rules_hash: str) -> None:
@@ -270,10 +349,10 @@ class CascadeDetector(Detector):
     def _forget(self, asset: str, runs: AssetRuns) -> None:
         """Let go of the findings that late events can no longer correct."""
         kept = {(run.position, run.begin) for run in (*runs.runs.values(), *runs.ended)}
-        findings = self._findings[asset]
+        findings = self._findings.get(asset, {})
         for key in findings.keys() - kept:
             self.facts.findings.forget(findings.pop(key))
-        if not findings:
+        if asset in self._findings and not findings:
             del self._findings[asset]
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from event_logs import BASE_MS, CHANNELS, CONTRACTS, PARAMETERS, candle, heartbeat, liquidation, run
 
-from pipeline.detect.detectors import cascade
 from pipeline.detect.detectors.surge import SurgeDetector
 from pipeline.detect.limits import ENDLESS, NOTHING, Limits
 from pipeline.detect.rules import CascadeRule, RollingThresholdRule, Rules, SurgeRule
@@ -124,7 +123,6 @@ def test_the_same_is_found_at_the_same_tick_as_if_everything_were_looked_at(seed
     less = len(looked)
     looked.clear()
     monkeypatch.setattr(Limits, "passed", lambda _limits, _interval, _start, owners, _sums: range(len(owners)))
-    monkeypatch.setattr(cascade, "room", lambda *_: (0, 0, 0))
     at_once, _ = run(log, rules=RULES)
     assert less < 0.6 * len(looked)
 

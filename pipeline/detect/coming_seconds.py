@@ -1,0 +1,142 @@
+"""Liquidations that wait until the second of their event time is over, by column."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import compress
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detect.pending import PendingCells, restored_row, stored_row
+from pipeline.detect.tick_events import Integers, Numbering, TickEvents, distinct
+from pipeline.windows.fold import Cell, LiquidationRow
+
+# By which prices of longs and of shorts are multiplied, so that the highest is nearest to where the flow drives it.
+SIGNS: Final = np.array([-1.0, 1.0])
+
+
+@dataclass(frozen=True, slots=True)
+class SecondRows:
+    """Liquidations as `rows` and by column.
+
+    `places` are two numbers for each asset, of its longs and of its shorts; `prices` are multiplied by their `SIGNS`.
+    """
+
+    rows: list[LiquidationRow]
+    prices: NDArray[np.float64]
+    numbers: Integers
+
+    @classmethod
+    def of(cls, events: TickEvents) -> Self:
+        """Return the liquidations of a tick."""
+        is_short = ~events.is_long
+        numbers = [2 * events.assets + is_short, events.exchanges, events.micros, events.times, events.ranks]
+        return cls(list(events.rows), np.where(is_short, events.prices, -events.prices), np.array(numbers))
+
+    @property
+    def places(self) -> Integers:
+        """Return the places of their runs."""
+        return self.numbers[0]  # type: ignore[no-any-return]
+
+    @property
+    def exchanges(self) -> Integers:
+        """Return the numbers of their exchanges."""
+        return self.numbers[1]  # type: ignore[no-any-return]
+
+    @property
+    def micros(self) -> Integers:
+        """Return their micro-dollars."""
+        return self.numbers[2]  # type: ignore[no-any-return]
+
+    @property
+    def times(self) -> Integers:
+        """Return their event times (ms)."""
+        return self.numbers[3]  # type: ignore[no-any-return]
+
+    @property
+    def ranks(self) -> Integers:
+        """Return their ranks of completeness."""
+        return self.numbers[4]  # type: ignore[no-any-return]
+
+    def chosen(self, is_chosen: NDArray[np.bool_]) -> Self:
+        """Return some of them."""
+        rows = list(compress(self.rows, is_chosen.tolist()))
+        return type(self)(rows, self.prices[is_chosen], self.numbers[:, is_chosen])
+
+    def with_more(self, other: Self) -> Self:
+        """Return both together."""
+        return type(self)(
+            self.rows + other.rows,
+            np.concatenate([self.prices, other.prices]),
+            np.concatenate([self.numbers, other.numbers], axis=1),
+        )
+
+
+class ComingSeconds:
+    """The liquidations of the seconds from `settled` (ms) on.
+
+    What came at a tick is one cell, or more if it is much, named by the tick's watermark; it is written once, and
+    deleted when all of it is settled.
+    """
+
+    def __init__(self, second_ms: int) -> None:
+        self._second_ms = second_ms
+        self.settled = 0
+        self._coming: SecondRows | None = None
+        # By tick: the last event time (ms), and the rows.
+        self._ticks: dict[int, tuple[int, list[LiquidationRow]]] = {}
+        self._cells: dict[int, PendingCells[LiquidationRow]] = {}
+
+    def put(self, tick: int, events: TickEvents) -> SecondRows | None:
+        """Put aside what came at the tick with that watermark (ms); return what is too late for its second."""
+        found, late = SecondRows.of(events), None
+        is_late = found.times < self.settled
+        if is_late.any():
+            late, found = found.chosen(is_late), found.chosen(~is_late)
+        if found.rows:
+            self._coming = found if self._coming is None else self._coming.with_more(found)
+            self._ticks[tick] = int(found.times.max()), found.rows
+        return late
+
+    def take(self, until: int) -> Iterator[tuple[int, SecondRows]]:
+        """Yield the seconds before `until` (ms) that have some, in order, by their starts (ms)."""
+        coming, self._coming = self._coming, None
+        self.settled = until
+        if coming is None:
+            return
+        starts = coming.times - coming.times % self._second_ms
+        is_over = starts < until
+        if not is_over.all():
+            self._coming = coming.chosen(~is_over)
+        for start in distinct(starts[is_over]):
+            yield start, coming.chosen(starts == start)
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield the cells that changed since the last call, by their names."""
+        for tick, (last, rows) in list(self._ticks.items()):
+            is_settled = last < self.settled
+            if is_settled:
+                del self._ticks[tick]
+            if is_settled and tick not in self._cells:
+                continue
+            parts = self._cells.setdefault(tick, PendingCells(stored_row, restored_row))
+            for part, value in parts.cells([] if is_settled else rows):
+                yield b"%d/%s" % (tick, part), value
+            if is_settled:
+                del self._cells[tick]
+
+    def restore(self, cells: Mapping[tuple[int, str], bytes], numbering: Numbering) -> None:
+        """Take in cells, by tick and part."""
+        by_tick: defaultdict[int, dict[str, bytes]] = defaultdict(dict)
+        for (tick, part), value in sorted(cells.items()):
+            by_tick[tick][part] = value
+        for tick, parts in by_tick.items():
+            stored = self._cells[tick] = PendingCells(stored_row, restored_row)
+            rows = stored.restore(parts)
+            # What is settled already was taken, and is no news.
+            self.put(tick, numbering.events(rows))
+            self._ticks[tick] = max(row[8] for row in rows), rows

@@ -1,0 +1,273 @@
+"""The runs of all assets of a partition by column, so that a second of the market is added to them at once.
+
+Nearly every second of liquidations only makes a run larger: it opens nothing, ends nothing and is late for nothing. For
+those this is `cascade.settle` in whole columns, with the same sums; whatever else there is goes through `settle`, for
+which the numbers of an asset are put back into its `Run`s (`store`) and read again afterwards (`load`).
+
+The run of one position of one asset has the place `2 * asset + (position is short)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detect.cascade import POSITIONS, SECOND_MS, AssetRuns, CascadeParameters, Run, patience_ms
+from pipeline.detect.coming_seconds import SIGNS, SecondRows
+from pipeline.detect.finding import MOST_CONTRIBUTORS, note_largest
+from pipeline.detect.limits import ENDLESS
+from pipeline.detect.run_sizes import DAY_MS
+from pipeline.detect.tick_events import Integers
+from pipeline.records import Position
+
+# The size (micro-dollars), and the time (ms), from which an open cascade that has grown is said again.
+Said = tuple[int, int]
+
+_ROUNDING: Final = 1e-9
+# The numbers of a run, by row: first those that are fields of `Run`, too. `NEWEST` is the start (ms) of its last
+# second, `EXPIRED` what of the rate is a gap old, `BOUND` the micro-dollars above which a run that is not open must be
+# looked at, `LEAST_LARGE` the size from which an event is among its largest. If it is unsaid, it is said again from
+# `AGAIN_FROM` micro-dollars or from the time `AGAIN_AT` (ms) on.
+_FIELDS: Final = (
+    "last",
+    "micros",
+    "count",
+    "opposite_micros",
+    "opposite_count",
+    "partial_count",
+    "completeness",
+    "rate_micros",
+    "peak_rate_micros",
+    "peak_second",
+    "peak_second_micros",
+    "waves",
+    "wave_height_micros",
+    "wave_low_micros",
+    "is_unsaid",
+)
+(
+    _LAST, _MICROS, _COUNT, _OPPOSITE_MICROS, _OPPOSITE_COUNT, _PARTIAL, _COMPLETENESS, _RATE, _PEAK_RATE,
+    _PEAK_SECOND, _PEAK_SECOND_MICROS, _WAVES, _WAVE_HEIGHT, _WAVE_LOW, _IS_UNSAID, _IS_RUN, _IS_OPEN, _IS_SAMPLED,
+    _PATIENCE, _NEWEST, _EXPIRED, _BOUND, _LEAST_LARGE, _AGAIN_FROM, _AGAIN_AT,
+) = range(25)  # fmt: skip
+_NUMBERS: Final = 25
+
+
+class RunColumns:
+    """What `cascade.Run` counts, for the runs under way of all assets: `_numbers` has a column for each place.
+
+    `_seconds` has the USD of each run's last seconds, those of a second in the row of its number modulo theirs;
+    `_entered` is the newest of the seconds that have their row. Those up to `_expired` (of runs of usual and of sampled
+    feeds) are a gap old. Prices are as in `SecondRows`. `_knows` tells of which exchanges `Run.first_on` has the first
+    time; that and `Run.largest` are kept in the runs themselves.
+    """
+
+    def __init__(self, parameters: CascadeParameters) -> None:
+        self._parameters = parameters
+        self._gaps = parameters.gap_ms, parameters.sampled_gap_ms
+        # A run goes on for its patience after its last second, and the gap before that makes its rate.
+        self._kept = max(gap + patience_ms(gap, parameters) for gap in self._gaps) // SECOND_MS + 2
+        self._expired = [0, 0]
+        self._entered = 0
+        self._day = 0
+        self._runs: list[Run | None] = []
+        self._numbers: Integers = np.zeros((_NUMBERS, 0), dtype=np.int64)
+        self._seconds: Integers = np.zeros((self._kept, 0), dtype=np.int64)
+        self._extremes = np.zeros(0)
+        self._knows = np.zeros((0, 0), dtype=np.bool_)
+
+    def grow(self, assets: int, exchanges: int) -> None:
+        """Have room for so many assets, and exchanges."""
+        places, known = 2 * assets, len(self._runs)
+        if places > known:
+            # More than asked for: every new asset would copy everything.
+            room = max(places, 2 * known)
+            self._runs += [None] * (room - known)
+            self._numbers = np.pad(self._numbers, ((0, 0), (0, room - known)))
+            self._seconds = np.pad(self._seconds, ((0, 0), (0, room - known)))
+            self._extremes = np.pad(self._extremes, (0, room - known))
+        more = len(self._runs) - self._knows.shape[0], exchanges - self._knows.shape[1]
+        if max(more) > 0:
+            self._knows = np.pad(self._knows, ((0, more[0]), (0, more[1])))
+
+    def load(self, asset: int, runs: AssetRuns, said: Mapping[Position, Said]) -> None:
+        """Read the runs of an asset, and what was `said` of those that are open."""
+        for place, position in enumerate(POSITIONS, 2 * asset):
+            run = self._runs[place] = runs.runs.get(position)
+            if run is None:
+                self._numbers[:, place] = 0
+                continue
+            sampled = run.partial_count == run.count
+            expired, gap, seconds = self._expired[sampled], self._gaps[sampled], self._seconds[:, place]
+            seconds[:] = 0
+            for start, micros in run.seconds.items():
+                self._enter(start // SECOND_MS)
+                seconds[start // SECOND_MS % self._kept] = micros
+            usual, day = runs.usual or (0, -1)
+            bound = max(self._parameters.floor_micros, usual if day == self._day else 0)
+            self._numbers[:, place] = [
+                *[getattr(run, name) for name in _FIELDS],
+                1,
+                run.is_cascade,
+                sampled,
+                patience_ms(gap, self._parameters) if run.is_cascade else gap,
+                next(reversed(run.seconds), 0),
+                sum(micros for start, micros in run.seconds.items() if start // SECOND_MS <= expired),
+                ENDLESS if run.is_cascade else bound,
+                -run.largest[-1][0] if len(run.largest) == MOST_CONTRIBUTORS else 0,
+                *said.get(position, (0, 0)),
+            ]
+            self._extremes[place] = SIGNS[place % 2] * run.price_extreme
+            self._knows[place] = False
+
+    def store(self, asset: int) -> None:
+        """Put the numbers back into the runs of an asset."""
+        for place in (2 * asset, 2 * asset + 1):
+            run = self._runs[place]
+            if run is None:
+                continue
+            numbers = self._numbers[:, place].tolist()
+            for name, number in zip(_FIELDS, numbers, strict=False):
+                setattr(run, name, number)
+            run.is_unsaid = bool(run.is_unsaid)
+            run.price_extreme = float(SIGNS[place % 2] * self._extremes[place])
+            newest, micros = numbers[_NEWEST], self._seconds[:, place].tolist()
+            oldest = (newest - self._gaps[numbers[_IS_SAMPLED]]) // SECOND_MS + 1
+            run.seconds = {
+                second * SECOND_MS: held
+                for second in range(oldest, newest // SECOND_MS + 1)
+                if (held := micros[second % self._kept])
+            }
+
+    def ending(self, now: int) -> list[int]:
+        """Let time go on to `now` (ms); return the assets of which a run may end, or become nothing."""
+        numbers = self._numbers
+        for sampled, gap in enumerate(self._gaps):
+            last = (now - gap) // SECOND_MS
+            for second in range(max(self._expired[sampled] + 1, last + 1 - self._kept), last + 1):
+                is_theirs = numbers[_IS_SAMPLED] == sampled
+                numbers[_EXPIRED] += self._seconds[second % self._kept] * is_theirs
+            self._expired[sampled] = max(self._expired[sampled], last)
+        is_over = (numbers[_LAST] + numbers[_PATIENCE] < now) & (numbers[_IS_RUN] != 0)
+        least = self._parameters.end_rate * numbers[_PEAK_RATE]
+        is_over |= (numbers[_RATE] - numbers[_EXPIRED] < least) & (numbers[_EXPIRED] > 0) & (numbers[_IS_OPEN] != 0)
+        return _assets(is_over)
+
+    def add(self, start: int, found: SecondRows) -> SecondRows:
+        """Add the liquidations of the second from `start` (ms) to their runs, after `ending` with `start`.
+
+        Return those of the assets for which that is more than a sum: nothing of them was added.
+        """
+        numbers, parameters, size = self._numbers, self._parameters, len(self._runs)
+        places = found.places
+        counts = np.bincount(places, minlength=size)
+        micros, lasts = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+        np.add.at(micros, places, found.micros)
+        np.maximum.at(lasts, places, found.times)
+        if start // DAY_MS * DAY_MS != self._day:
+            self._day = start // DAY_MS * DAY_MS
+            np.minimum(numbers[_BOUND], parameters.floor_micros, out=numbers[_BOUND], where=numbers[_IS_OPEN] == 0)
+
+        larger = numbers[_MICROS] + micros
+        is_special = numbers[_LAST] + numbers[_PATIENCE] < start + SECOND_MS
+        is_special |= numbers[_NEWEST] >= start
+        is_special |= (
+            (larger > numbers[_BOUND])
+            & (numbers[_COUNT] + counts >= parameters.least_events)
+            # Whoever looks at them divides, which may round up.
+            & (
+                larger
+                >= (parameters.least_one_sidedness - _ROUNDING) * (larger + numbers[_OPPOSITE_MICROS] + _other(micros))
+            )
+        )
+        partial: Integers | int = 0
+        if found.ranks.any():
+            partial = np.bincount(places[found.ranks > 0], minlength=size)
+        is_special |= (numbers[_IS_SAMPLED] != 0) & (partial != counts)
+        is_special &= counts > 0
+        is_special = np.repeat(is_special.reshape(-1, 2).any(axis=1), 2)
+        is_of_special = is_special[places]
+        special = found.chosen(is_of_special)
+        if special.rows:
+            is_kept = ~is_special
+            micros, lasts, counts, partial = micros * is_kept, lasts * is_kept, counts * is_kept, partial * is_kept
+            found = found.chosen(~is_of_special)
+
+        if found.ranks.any():
+            np.maximum.at(numbers[_COMPLETENESS], found.places, found.ranks)
+            numbers[_PARTIAL] += partial
+        numbers[_MICROS] += micros
+        numbers[_COUNT] += counts
+        numbers[_OPPOSITE_MICROS] += _other(micros)
+        numbers[_OPPOSITE_COUNT] += _other(counts)
+        np.maximum(numbers[_LAST], lasts, out=numbers[_LAST])
+        self._enter(start // SECOND_MS)
+        self._seconds[start // SECOND_MS % self._kept] = micros
+        _add_second(numbers, start, micros, counts > 0)
+        self._note(found)
+        return special
+
+    def due(self, now: int) -> list[int]:
+        """Return the assets of which an open cascade has grown and is to be said again at `now` (ms)."""
+        numbers = self._numbers
+        is_due = (numbers[_MICROS] >= numbers[_AGAIN_FROM]) | (numbers[_AGAIN_AT] <= now)
+        return _assets(is_due & (numbers[_IS_UNSAID] != 0))
+
+    def _enter(self, second: int) -> None:
+        """Have room for the seconds up to the one of that number."""
+        for entered in range(max(self._entered, second - self._kept) + 1, second + 1):
+            self._seconds[entered % self._kept] = 0
+        self._entered = max(self._entered, second)
+
+    def _note(self, found: SecondRows) -> None:
+        """Take note of extreme prices, of the largest events, and of when exchanges came first."""
+        places = found.places
+        np.maximum.at(self._extremes, places, found.prices)
+        is_news = found.micros >= self._numbers[_LEAST_LARGE][places]
+        is_news |= ~self._knows[places, found.exchanges]
+        news = np.flatnonzero(is_news)
+        if not len(news):
+            return
+        self._knows[places[news], found.exchanges[news]] = True
+        for number, place in zip(news.tolist(), places[news].tolist(), strict=True):
+            row, run = found.rows[number], self._runs[place]
+            if run is not None:
+                note_largest(run.largest, (-row[7], row[0]))
+                if row[8] < run.first_on.get(row[1], ENDLESS):
+                    run.first_on[row[1]] = row[8]
+                if len(run.largest) == MOST_CONTRIBUTORS:
+                    self._numbers[_LEAST_LARGE, place] = -run.largest[-1][0]
+
+
+def _add_second(numbers: Integers, start: int, micros: Integers, has_some: NDArray[np.bool_]) -> None:
+    """Say what the second from `start` (ms), which brought `micros` to the runs that have some, makes of each."""
+    numbers[_NEWEST][has_some] = start
+    numbers[_IS_UNSAID] |= has_some & (numbers[_IS_OPEN] != 0)
+    is_peak = micros > numbers[_PEAK_SECOND_MICROS]
+    numbers[_PEAK_SECOND][is_peak] = start
+    np.maximum(numbers[_PEAK_SECOND_MICROS], micros, out=numbers[_PEAK_SECOND_MICROS])
+    rates, low, height = numbers[_RATE], numbers[_WAVE_LOW], numbers[_WAVE_HEIGHT]
+    rates += micros - numbers[_EXPIRED] * has_some
+    numbers[_EXPIRED][has_some] = 0
+    np.maximum(numbers[_PEAK_RATE], rates, out=numbers[_PEAK_RATE])
+    # As `cascade` counts waves.
+    is_higher, is_lower = rates >= height, rates < low
+    is_next = has_some & ~is_higher & ~is_lower & (rates > 2 * low) & (2 * low < height)
+    is_higher = (is_higher & has_some) | is_next
+    np.maximum(numbers[_WAVES], has_some, out=numbers[_WAVES])
+    numbers[_WAVES] += is_next
+    np.copyto(low, rates, where=is_higher | (is_lower & has_some))
+    np.copyto(height, rates, where=is_higher)
+
+
+def _other(of_places: Integers) -> Integers:
+    """Return what the places of the other position have."""
+    return of_places.reshape(-1, 2)[:, ::-1].ravel()
+
+
+def _assets(is_chosen: NDArray[np.bool_]) -> list[int]:
+    """Return the assets of which a place is chosen, in order."""
+    return np.flatnonzero(is_chosen.reshape(-1, 2).any(axis=1)).tolist()
