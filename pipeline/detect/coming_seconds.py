@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detect.pending import PendingCells, restored_row, stored_row
-from pipeline.detect.tick_events import Integers, Numbering, TickEvents, distinct
+from pipeline.detect.tick_events import Integers, Numbering, TickEvents
 from pipeline.windows.fold import Cell, LiquidationRow
 
 # By which prices of longs and of shorts are multiplied, so that the highest is nearest to where the flow drives it.
@@ -33,9 +33,10 @@ class SecondRows:
     @classmethod
     def of(cls, events: TickEvents) -> Self:
         """Return the liquidations of a tick."""
-        is_short = ~events.is_long
+        is_short = 1 - events.is_long
         numbers = [2 * events.assets + is_short, events.exchanges, events.micros, events.times, events.ranks]
-        return cls(list(events.rows), np.where(is_short, events.prices, -events.prices), np.array(numbers))
+        prices = np.array([row[6] for row in events.rows], dtype=np.float64)
+        return cls(list(events.rows), prices * SIGNS[is_short], np.array(numbers))
 
     @property
     def places(self) -> Integers:
@@ -112,7 +113,7 @@ class ComingSeconds:
         is_over = starts < until
         if not is_over.all():
             self._coming = coming.chosen(~is_over)
-        for start in distinct(starts[is_over]):
+        for start in np.unique(starts[is_over]).tolist():
             yield start, coming.chosen(starts == start)
 
     def cells(self) -> Iterator[Cell]:
