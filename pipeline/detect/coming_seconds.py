@@ -65,8 +65,9 @@ class SecondRows:
 
     def chosen(self, is_chosen: NDArray[np.bool_]) -> Self:
         """Return some of them."""
+        places = np.flatnonzero(is_chosen)
         rows = list(compress(self.rows, is_chosen.tolist()))
-        return type(self)(rows, self.prices[is_chosen], self.numbers[:, is_chosen])
+        return type(self)(rows, self.prices[places], self.numbers.take(places, axis=1))
 
     def with_more(self, other: Self) -> Self:
         """Return both together."""
@@ -113,6 +114,12 @@ class ComingSeconds:
         is_over = starts < until
         if not is_over.all():
             self._coming = coming.chosen(~is_over)
+        if not is_over.any():
+            return
+        first, last = int(starts.min()), int(starts[is_over].max())
+        if first == last:
+            yield first, coming.chosen(is_over)
+            return
         for start in np.unique(starts[is_over]).tolist():
             yield start, coming.chosen(starts == start)
 

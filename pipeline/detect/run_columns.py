@@ -10,6 +10,7 @@ The run of one position of one asset has the place `2 * asset + (position is sho
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,7 @@ _FIELDS: Final = (
     "wave_low_micros",
     "is_unsaid",
 )
+_VALUES: Final = attrgetter(*_FIELDS)
 (
     _LAST, _MICROS, _COUNT, _OPPOSITE_MICROS, _OPPOSITE_COUNT, _PARTIAL, _COMPLETENESS, _RATE, _PEAK_RATE,
     _PEAK_SECOND, _PEAK_SECOND_MICROS, _WAVES, _WAVE_HEIGHT, _WAVE_LOW, _IS_UNSAID, _IS_RUN, _IS_OPEN, _IS_SAMPLED,
@@ -103,19 +105,20 @@ class RunColumns:
             sampled = run.partial_count == run.count
             expired, gap, seconds = self._expired[sampled], self._gaps[sampled], self._seconds[:, place]
             seconds[:] = 0
-            for start, micros in run.seconds.items():
-                self._enter(start // SECOND_MS)
-                seconds[start // SECOND_MS % self._kept] = micros
+            starts = list(run.seconds)
+            if starts:
+                self._enter(starts[-1] // SECOND_MS)
+                seconds[np.array(starts) // SECOND_MS % self._kept] = list(run.seconds.values())
             usual, day = runs.usual or (0, -1)
             bound = max(self._parameters.floor_micros, usual if day == self._day else 0)
             self._numbers[:, place] = [
-                *[getattr(run, name) for name in _FIELDS],
+                *_VALUES(run),
                 1,
                 run.is_cascade,
                 sampled,
                 patience_ms(gap, self._parameters) if run.is_cascade else gap,
-                next(reversed(run.seconds), 0),
-                sum(micros for start, micros in run.seconds.items() if start // SECOND_MS <= expired),
+                starts[-1] if starts else 0,
+                sum(run.seconds[start] for start in starts if start // SECOND_MS <= expired),
                 ENDLESS if run.is_cascade else bound,
                 -run.largest[-1][0] if len(run.largest) == MOST_CONTRIBUTORS else 0,
                 *said.get(position, (0, 0)),

@@ -13,7 +13,7 @@ from pipeline.worker.partition_fold import Fetched, LogRecord, PartitionFold
 # Taking what changed costs folding, which waits for it: of the time between two checkpoints it may be this part, all
 # partitions together. Only a worker that is behind comes near it, and there waiting longer makes checkpoints cheaper by
 # the record; but no longer than this.
-_TAKING_SHARE = 0.2
+_TAKING_SHARE = 0.1
 _LONGEST_PAUSE_S = 1.0
 # Folding stops ahead of committing when this many records wait, so that memory stays bounded.
 _MOST_WAITING_RECORDS = 100_000

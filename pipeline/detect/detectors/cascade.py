@@ -348,11 +348,13 @@ class CascadeDetector(Detector):
 
     def _forget(self, asset: str, runs: AssetRuns) -> None:
         """Let go of the findings that late events can no longer correct."""
+        findings = self._findings.get(asset)
+        if findings is None:
+            return
         kept = {(run.position, run.begin) for run in (*runs.runs.values(), *runs.ended)}
-        findings = self._findings.get(asset, {})
         for key in findings.keys() - kept:
             self.facts.findings.forget(findings.pop(key))
-        if asset in self._findings and not findings:
+        if not findings:
             del self._findings[asset]
 
 
