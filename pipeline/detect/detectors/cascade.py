@@ -260,10 +260,10 @@ class CascadeDetector(Detector):
 
     def _say_all(self, changed: Mapping[int, Sequence[Run]]) -> None:
         """Say what has opened, ended or grown much, and of the others what they have become every half minute."""
-        for number in self._columns.due(self.facts.watermark):
-            if number not in self._out:
-                self._columns.store(number)
-                self._out.add(number)
+        said = [number for number, runs in changed.items() if runs]
+        for number in {*said, *self._columns.due(self.facts.watermark)} - self._out:
+            self._columns.store(number)
+            self._out.add(number)
         for number in sorted(self._out):
             asset, runs = self.facts.numbering.asset_names[number], self._assets[number]
             self._say_what_is_due(asset, runs, changed.get(number, ()))

@@ -80,7 +80,7 @@ def compared(runs):
 def test_columns_find_what_the_runs_of_each_asset_alone_find(rule, seed):
     detector, facts = detector_of(rule)
     parameters, alone = parameters_of(rule), {f"A{asset}": AssetRuns() for asset in range(4)}
-    opened = 0
+    changes, ended = 0, set()
     for found, now in market(seed):
         rows = [liquidation_row(one) for one in found]
         facts.watermark = now
@@ -91,7 +91,12 @@ def test_columns_find_what_the_runs_of_each_asset_alone_find(rule, seed):
             alone[row[4]].take(row)
         for number, asset in enumerate(facts.numbering.asset_names):
             runs = alone[asset]
-            opened += len(settle(runs, now, parameters, lambda _run: None))
+            changed = settle(runs, now, parameters, lambda _run: None)
+            changes += len(changed)
+            ended |= {(asset, run.position, run.begin, run.ended) for run in changed if run.ended is not None}
             detector._columns.store(number)
             assert compared(detector._assets[number]) == compared(runs), (asset, now)
-    assert opened > 20
+    assert changes > 20
+    said = {(one.asset, one.position, one.begin, one.end) for one in facts.outputs if one.end is not None}
+    assert said == ended
+    assert ended
