@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
-from pipeline.detect.finding import MICROS, MOST_CONTRIBUTORS, Contributor, note_largest
+from pipeline.detect.finding import MICROS, Contributor, note_largest
 from pipeline.detect.limits import ENDLESS
 from pipeline.detect.rules import CascadeRule
 from pipeline.detect.run_sizes import DAY_MS, RunSizes, forget, note, quantile, whole_days
@@ -37,8 +37,6 @@ _NEARER_AND_FURTHER: Final[Mapping[Position, tuple[Callable[..., float], Callabl
 # Ended cascades that late events can still correct; more in ten minutes are not told apart by anybody.
 _MOST_ENDED: Final = 8
 _KEPT_MS: Final = 600_000
-# An open cascade is said again at once when it has grown by this factor since it was said last.
-GROWTH: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +111,14 @@ class Second:
         if rank:
             self.partial_count += 1
             self.completeness = max(self.completeness, rank)
-        if time < self.first_on.get(exchange, ENDLESS):
-            self.first_on[exchange] = time
-        largest = self.largest
-        if -micros <= largest[-1][0] or len(largest) < MOST_CONTRIBUTORS:
-            note_largest(largest, (-micros, event_id))
+        note_first(self.first_on, exchange, time)
+        note_largest(self.largest, (-micros, event_id))
 
 
-def second_of(row: LiquidationRow) -> Second:
-    """Return the second of one liquidation."""
-    event_id, exchange, _, _, _, position, price, micros, time, _, _, kind, _ = row
-    rank = COMPLETENESS_RANKS[kind]
-    side: Position = "long" if position == "long" else "short"
-    return Second(
-        side, time, time, price, price, rank, micros, 1, int(rank > 0), {exchange: time}, [(-micros, event_id)]
-    )
+def note_first(first_on: dict[str, int], exchange: str, time: int) -> None:
+    """Take note of a time (ms) of an exchange, if it is its first."""
+    if time < first_on.get(exchange, ENDLESS):
+        first_on[exchange] = time
 
 
 @dataclass(slots=True)
@@ -177,6 +168,11 @@ class Run:
         return self.opened is not None
 
     @property
+    def is_sampled(self) -> bool:
+        """Tell whether all of it is of feeds that show only a part."""
+        return self.partial_count == self.count
+
+    @property
     def one_sidedness(self) -> float:
         """Return the run's share of the USD liquidated in its time, both positions together; 1 of nothing."""
         both = self.micros + self.opposite_micros
@@ -221,13 +217,12 @@ class AssetRuns:
 
     def take(self, row: LiquidationRow) -> None:
         """Take in a liquidation, each once, in any order."""
-        time = row[8]
-        key = time - time % SECOND_MS, POSITIONS[row[5] != "long"]
+        position, price, time = POSITIONS[row[5] != "long"], row[6], row[8]
+        key = time - time % SECOND_MS, position
         known = self.waiting.get(key)
         if known is None:
-            self.waiting[key] = second_of(row)
-        else:
-            known.add(row)
+            known = self.waiting[key] = Second(position, time, time, price, price)
+        known.add(row)
 
     @property
     def is_idle(self) -> bool:
@@ -301,7 +296,7 @@ def _place(
 ) -> Run | None:
     """Add `second`, which began at `start`, to the run it belongs to, and return that; None if it is one of its own."""
     run = runs.runs.get(second.position)
-    if run is not None and second.first > (over := run.last + _patience_ms(run, parameters)):
+    if run is not None and second.first > (over := run.last + patience_ms(run, parameters)):
         changed += _finish(runs, run, over, parameters)
         run = None
     # A late second may belong to what is over, or lie before the run under way.
@@ -373,19 +368,11 @@ def _sum(run: Run, second: Second) -> None:
     run.price_extreme = nearer(run.price_extreme, second.price_extreme)
     if second.first == run.begin:
         run.price_first = further(run.price_first, second.price_first)
-    _note_first(run.first_on, second.first_on)
-    largest = run.largest
+    for exchange, time in second.first_on.items():
+        note_first(run.first_on, exchange, time)
     for one in second.largest:
-        if len(largest) < MOST_CONTRIBUTORS or one < largest[-1]:
-            note_largest(largest, one)
-        else:
+        if not note_largest(run.largest, one):
             break
-
-
-def _note_first(known: dict[str, int], first_on: Mapping[str, int]) -> None:
-    for exchange, time in first_on.items():
-        if exchange not in known or time < known[exchange]:
-            known[exchange] = time
 
 
 def _note_wave(run: Run) -> None:
@@ -439,8 +426,8 @@ def _end(runs: AssetRuns, now: int, parameters: CascadeParameters) -> list[Run]:
             if now > run.last + _gap_ms(run, parameters):
                 _finish(runs, run, run.last, parameters)
             continue
-        faded = _faded_at(run, now, run.peak_rate_micros, parameters)
-        silent = run.last + _patience_ms(run, parameters)
+        faded = _faded_at(run, now, parameters)
+        silent = run.last + patience_ms(run, parameters)
         if faded is not None or silent < now:
             time = silent if faded is None else min(silent, faded)
             run.ended_by_rate = time == faded
@@ -448,10 +435,10 @@ def _end(runs: AssetRuns, now: int, parameters: CascadeParameters) -> list[Run]:
     return ended
 
 
-def _faded_at(run: Run, now: int, peak_rate_micros: float, parameters: CascadeParameters) -> int | None:
+def _faded_at(run: Run, now: int, parameters: CascadeParameters) -> int | None:
     """Return when the USD of the last gap's length fell under its share of the peak, up to `now`, or None."""
     gap = _gap_ms(run, parameters)
-    rate, least = run.rate_micros, parameters.end_rate * peak_rate_micros
+    rate, least = run.rate_micros, parameters.end_rate * run.peak_rate_micros
     for second, micros in run.seconds.items():
         if second + gap > now:
             return None
@@ -481,15 +468,10 @@ def _count(runs: AssetRuns, time: int, micros: int, parameters: CascadeParameter
 
 
 def _gap_ms(run: Run, parameters: CascadeParameters) -> int:
-    return parameters.sampled_gap_ms if run.partial_count == run.count else parameters.gap_ms
+    return parameters.sampled_gap_ms if run.is_sampled else parameters.gap_ms
 
 
-def patience_ms(gap: int, parameters: CascadeParameters) -> int:
-    """Return after how long without an event a cascade is over, of which `gap` (ms) is the limit."""
-    return round(gap * parameters.end_gaps)
-
-
-def _patience_ms(run: Run, parameters: CascadeParameters) -> int:
+def patience_ms(run: Run, parameters: CascadeParameters) -> int:
     """Return after how long without an event the run is over."""
     gap = _gap_ms(run, parameters)
-    return gap if run.opened is None else patience_ms(gap, parameters)
+    return gap if run.opened is None else round(gap * parameters.end_gaps)

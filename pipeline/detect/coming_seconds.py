@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import compress
 from typing import Final, Self
@@ -11,6 +11,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.detect.cascade import SECOND_MS
 from pipeline.detect.pending import PendingCells, restored_row, stored_row
 from pipeline.detect.tick_events import Integers, Numbering, TickEvents
 from pipeline.windows.fold import Cell, LiquidationRow
@@ -85,8 +86,7 @@ class ComingSeconds:
     deleted when all of it is settled.
     """
 
-    def __init__(self, second_ms: int) -> None:
-        self._second_ms = second_ms
+    def __init__(self) -> None:
         self.settled = 0
         self._coming: SecondRows | None = None
         # By tick: the last event time (ms), and the rows.
@@ -108,34 +108,23 @@ class ComingSeconds:
         """Yield the seconds before `until` (ms) that have some, in order, by their starts (ms)."""
         coming, self._coming = self._coming, None
         self.settled = until
+        self._ticks = {tick: came for tick, came in self._ticks.items() if came[0] >= until}
         if coming is None:
             return
-        starts = coming.times - coming.times % self._second_ms
-        is_over = starts < until
+        is_over = coming.times < until
         if not is_over.all():
-            self._coming = coming.chosen(~is_over)
-        if not is_over.any():
-            return
-        first, last = int(starts.min()), int(starts[is_over].max())
-        if first == last:
-            yield first, coming.chosen(is_over)
-            return
-        for start in np.unique(starts[is_over]).tolist():
+            self._coming, coming = coming.chosen(~is_over), coming.chosen(is_over)
+        starts = coming.times - coming.times % SECOND_MS
+        for start in np.unique(starts).tolist():
             yield start, coming.chosen(starts == start)
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells that changed since the last call, by their names."""
-        for tick, (last, rows) in list(self._ticks.items()):
-            is_settled = last < self.settled
-            if is_settled:
-                del self._ticks[tick]
-            if is_settled and tick not in self._cells:
-                continue
+        for tick, (_, rows) in self._ticks.items():
             parts = self._cells.setdefault(tick, PendingCells(stored_row, restored_row))
-            for part, value in parts.cells([] if is_settled else rows):
-                yield b"%d/%s" % (tick, part), value
-            if is_settled:
-                del self._cells[tick]
+            yield from _named(tick, parts.cells(rows))
+        for tick in sorted(self._cells.keys() - self._ticks.keys()):
+            yield from _named(tick, self._cells.pop(tick).cells([]))
 
     def restore(self, cells: Mapping[tuple[int, str], bytes], numbering: Numbering) -> None:
         """Take in cells, by tick and part."""
@@ -148,3 +137,8 @@ class ComingSeconds:
             # What is settled already was taken, and is no news.
             self.put(tick, numbering.events(rows))
             self._ticks[tick] = max(row[8] for row in rows), rows
+
+
+def _named(tick: int, cells: Iterable[Cell]) -> Iterator[Cell]:
+    for part, value in cells:
+        yield b"%d/%s" % (tick, part), value

@@ -175,16 +175,17 @@ class Findings:
             self._written.add(key)
 
 
-def note_largest(largest: list[T], one: T) -> None:
-    """Put one event among the `largest`, of which at most ten are kept.
+def note_largest(largest: list[T], one: T) -> bool:
+    """Put one event among the `largest`, of which at most ten are kept; return whether it is one of them.
 
     It begins as a `Contributor` does: of events of equal size those with the smaller ids count.
     """
-    if len(largest) < MOST_CONTRIBUTORS:
-        insort(largest, one)
-    elif one < largest[-1]:
-        insort(largest, one)
+    if len(largest) == MOST_CONTRIBUTORS:
+        if one >= largest[-1]:
+            return False
         largest.pop()
+    insort(largest, one)
+    return True
 
 
 def merge_largest(*lists: Iterable[Contributor]) -> list[Contributor]:

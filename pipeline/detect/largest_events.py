@@ -12,7 +12,6 @@ a whole.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from pipeline.detect.finding import (
     Contributor,
     ids_stored,
     merge_largest,
+    note_largest,
     stored_ids,
 )
 from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents, grown
@@ -65,11 +65,8 @@ class _Minute:
         largest = self.largest.get(key)
         if largest is None:
             largest = self.largest[key] = []
-        elif len(largest) == MOST_CONTRIBUTORS:
-            if event >= largest[-1]:
-                return False
-            largest.pop()
-        insort(largest, event)
+        if not note_largest(largest, event):
+            return False
         if len(largest) == MOST_CONTRIBUTORS:
             self.bounds[key] = -largest[-1][0]
         return True

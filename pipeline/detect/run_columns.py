@@ -10,13 +10,14 @@ The run of one position of one asset has the place `2 * asset + (position is sho
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from operator import attrgetter
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.detect.cascade import POSITIONS, SECOND_MS, AssetRuns, CascadeParameters, Run, patience_ms
+from pipeline.detect.cascade import POSITIONS, SECOND_MS, AssetRuns, CascadeParameters, Run, note_first, patience_ms
 from pipeline.detect.coming_seconds import SIGNS, SecondRows
 from pipeline.detect.finding import MOST_CONTRIBUTORS, note_largest
 from pipeline.detect.limits import ENDLESS
@@ -55,7 +56,7 @@ _VALUES: Final = attrgetter(*_FIELDS)
     _PEAK_SECOND, _PEAK_SECOND_MICROS, _WAVES, _WAVE_HEIGHT, _WAVE_LOW, _IS_UNSAID, _IS_RUN, _IS_OPEN, _IS_SAMPLED,
     _PATIENCE, _NEWEST, _EXPIRED, _BOUND, _LEAST_LARGE, _AGAIN_FROM, _AGAIN_AT,
 ) = range(25)  # fmt: skip
-_NUMBERS: Final = 25
+_NUMBERS: Final = _AGAIN_AT + 1
 
 
 class RunColumns:
@@ -71,7 +72,8 @@ class RunColumns:
         self._parameters = parameters
         self._gaps = parameters.gap_ms, parameters.sampled_gap_ms
         # A run goes on for its patience after its last second, and the gap before that makes its rate.
-        self._kept = max(gap + patience_ms(gap, parameters) for gap in self._gaps) // SECOND_MS + 2
+        longest = max(self._gaps)
+        self._kept = (longest + ceil(longest * parameters.end_gaps)) // SECOND_MS + 2
         self._expired = [0, 0]
         self._entered = 0
         self._day = 0
@@ -102,8 +104,7 @@ class RunColumns:
             if run is None:
                 self._numbers[:, place] = 0
                 continue
-            sampled = run.partial_count == run.count
-            expired, gap, seconds = self._expired[sampled], self._gaps[sampled], self._seconds[:, place]
+            expired, seconds = self._expired[run.is_sampled], self._seconds[:, place]
             seconds[:] = 0
             starts = list(run.seconds)
             if starts:
@@ -115,8 +116,8 @@ class RunColumns:
                 *_VALUES(run),
                 1,
                 run.is_cascade,
-                sampled,
-                patience_ms(gap, self._parameters) if run.is_cascade else gap,
+                run.is_sampled,
+                patience_ms(run, self._parameters),
                 starts[-1] if starts else 0,
                 sum(run.seconds[start] for start in starts if start // SECOND_MS <= expired),
                 ENDLESS if run.is_cascade else bound,
@@ -239,8 +240,7 @@ class RunColumns:
             row, run = found.rows[number], self._runs[place]
             if run is not None:
                 note_largest(run.largest, (-row[7], row[0]))
-                if row[8] < run.first_on.get(row[1], ENDLESS):
-                    run.first_on[row[1]] = row[8]
+                note_first(run.first_on, row[1], row[8])
                 if len(run.largest) == MOST_CONTRIBUTORS:
                     self._numbers[_LEAST_LARGE, place] = -run.largest[-1][0]
 

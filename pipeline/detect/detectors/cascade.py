@@ -11,7 +11,6 @@ from typing import Any, Final
 import orjson
 
 from pipeline.detect.cascade import (
-    GROWTH,
     SECOND_MS,
     AssetRuns,
     Run,
@@ -24,7 +23,7 @@ from pipeline.detect.cascade import (
 from pipeline.detect.coming_seconds import ComingSeconds, SecondRows
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, largest_stored, stored_largest
-from pipeline.detect.run_columns import RunColumns
+from pipeline.detect.run_columns import RunColumns, Said
 from pipeline.detect.run_sizes import DAY_MS
 from pipeline.detect.tick_events import TickEvents
 from pipeline.records import Cascade
@@ -34,6 +33,8 @@ _KIND: Final = "cascade"
 # A cascade of ten times its threshold is a warning, of a hundred times critical, of a thousand times pages a person.
 _LEVEL_FACTORS: Final = (10, 100, 1_000)
 
+# An open cascade is said again at once when it has grown by this factor since it was said last.
+_GROWTH: Final = 1.5
 # How often (ms of the watermark) it is said how far an open cascade has come that grows slowly.
 _UPDATE_MS: Final = 30_000
 
@@ -61,7 +62,7 @@ class CascadeDetector(Detector):
         self._waits = rule.when_blind == "wait"
         self._hash = facts.rules.hash
         self._columns = RunColumns(self._parameters)
-        self._coming = ComingSeconds(SECOND_MS)
+        self._coming = ComingSeconds()
         self._assets: list[AssetRuns] = []
         self._late: set[int] = set()
         self._out: set[int] = set()
@@ -239,7 +240,7 @@ class CascadeDetector(Detector):
         findings = self._findings.get(self.facts.numbering.asset_names[asset], {})
         runs = self._assets[asset]
         said = {
-            run.position: (ceil(_micros_of(finding) * GROWTH), finding.updated + _UPDATE_MS)
+            run.position: _again(finding)
             for run in runs.runs.values()
             if run.revision and (finding := findings.get((run.position, run.begin))) is not None
         }
@@ -277,11 +278,8 @@ class CascadeDetector(Detector):
         for run in runs.runs.values():
             if run.is_unsaid:
                 said = self._findings[asset].get((run.position, run.begin)) if run.revision else None
-                if (
-                    said is None
-                    or run.micros >= _micros_of(said) * GROWTH
-                    or self.facts.watermark >= said.updated + _UPDATE_MS
-                ):
+                again_from, again_at = (0, 0) if said is None else _again(said)
+                if run.micros >= again_from or self.facts.watermark >= again_at:
                     self._say(asset, run)
 
     def _say(self, asset: str, run: Run) -> None:
@@ -364,8 +362,9 @@ def _first_of(runs: AssetRuns, day: int) -> int:
     return first if first - first % DAY_MS == day else 0
 
 
-def _micros_of(finding: Finding) -> int:
-    return round(finding.value * MICROS)
+def _again(finding: Finding) -> Said:
+    """Return from when on an open cascade that has grown is said again."""
+    return ceil(round(finding.value * MICROS) * _GROWTH), finding.updated + _UPDATE_MS
 
 
 def _anomaly_id(asset: str, run: Run, rules_hash: str) -> bytes:

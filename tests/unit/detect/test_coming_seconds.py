@@ -16,7 +16,7 @@ class Kept:
     """Coming seconds, their cells, and the numbers of names."""
 
     def __init__(self):
-        self.coming, self.numbering, self.cells = ComingSeconds(SECOND_MS), Numbering(), {}
+        self.coming, self.numbering, self.cells = ComingSeconds(), Numbering(), {}
 
     def put(self, tick, *times, number=0):
         rows = [row_of(number + place, time) for place, time in enumerate(times)]
