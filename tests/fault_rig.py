@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
@@ -124,6 +124,23 @@ class Rows:
     silences: dict[tuple[str, str, int], Silence]
     anomalies: dict[tuple[bytes], Anomaly]
     cascades: dict[tuple[bytes], Cascade]
+
+
+def differences(found: Rows, expected: Rows) -> list[str]:
+    """Return what rows differ in, a line for each of the first ones: whole rows would fill a log."""
+    told = []
+    for kind in fields(Rows):
+        had, wanted = getattr(found, kind.name), getattr(expected, kind.name)
+        for key in sorted(had.keys() | wanted.keys(), key=repr):
+            if key not in had:
+                told.append(f"{kind.name} {key} is missing: {wanted[key]}")
+            elif key not in wanted:
+                told.append(f"{kind.name} {key} is not expected: {had[key]}")
+            elif had[key] != wanted[key]:
+                names = [field.name for field in fields(had[key])]
+                pairs = {name: (getattr(had[key], name), getattr(wanted[key], name)) for name in names}
+                told.append(f"{kind.name} {key}: { ({name: one for name, one in pairs.items() if one[0] != one[1]}) }")
+    return [*told[:20], f"{len(told)} rows differ"] if told else []
 
 
 Said = Bar | Coverage | Tally | Silence | Anomaly | Cascade
@@ -282,6 +299,10 @@ class Rig:
 
     def records(self, topic: Topic) -> Iterator[object]:
         """Yield every committed record of a topic."""
+        return map(self.codec.decode, self.values(topic))
+
+    def values(self, topic: Topic) -> Iterator[bytes]:
+        """Yield every committed value of a topic."""
         name = topic_name(topic, self.settings.topic_prefix)
         consumer = Consumer(consumer_config(self.settings, "reader", "reader"))
         partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
@@ -290,7 +311,7 @@ class Rig:
         while len(ended) < len(partitions):
             for message in consumer.consume(5_000, 1.0):
                 if message.error() is None:
-                    yield self.codec.decode(message.value())
+                    yield message.value()
                 elif message.error().code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
         consumer.close()

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from pipeline.kafka_client import KafkaUnavailableError, consumer_config
+from pipeline.kafka_client import KafkaUnavailableError, client_config, consumer_config
 from pipeline.settings import Settings
 from pipeline.topics import EVENTS, PULSES, SINK_TOPICS, Topic, topic_name
 from pipeline.warehouse.grouping import offset_of, place_of
 
 _TIMEOUT_S = 10.0
 _RETRY_S = 0.1
-# A broker that has just started says so until it knows who keeps the group.
-_COORDINATOR_MOVES = {
+# A broker says so that has just started, until it knows who keeps the group, or that has just made a topic, until it
+# knows who leads its partitions.
+_PASSING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
 }
+
+T = TypeVar("T")
 
 
 def group_lag(settings: Settings, group: str, topics: Iterable[Topic]) -> dict[tuple[str, int], int]:
@@ -32,13 +39,7 @@ def group_lag(settings: Settings, group: str, topics: Iterable[Topic]) -> dict[t
     # A short wait makes the end of a partition known at once, not when the broker gives up waiting for more.
     consumer = Consumer({**consumer_config(settings, "lag", group), "fetch.wait.max.ms": 10})
     try:
-        known = consumer.list_topics(timeout=_TIMEOUT_S).topics
-        missing = [name for name in names if name not in known]
-        if missing:
-            raise KafkaUnavailableError(
-                f"{settings.bootstrap_servers} has no topic {', '.join(missing)}: run `liquidations topics`"
-            )
-        partitions = [TopicPartition(name, partition) for name in names for partition in known[name].partitions]
+        partitions = _partitions(consumer, settings, names)
         committed = _committed(consumer, partitions)
         spans = _spans(consumer, partitions)
     except KafkaException as error:
@@ -55,12 +56,17 @@ def group_lag(settings: Settings, group: str, topics: Iterable[Topic]) -> dict[t
 
 
 def worker_lag(settings: Settings) -> dict[str, int]:
-    """Return, by topic, how many records the worker has not committed: offsets of events, then records of pulses.
+    """Return how many records the worker has not committed: offsets of `events`, records of `pulses`, and `outputs`.
 
-    When there are none, everything that the events led to is published. Raises as `group_lag`.
+    Those are what it has written and nobody can read yet. When there are none of all three, everything that the events
+    led to can be read. Raises as `group_lag`.
     """
     events = sum(group_lag(settings, "worker", [EVENTS]).values())
-    return {EVENTS.name: events, PULSES.name: _unread(settings, "worker", PULSES)}
+    # In this order: what is held back is written by those who have committed what is asked for before.
+    held_back = _held_back(settings, [PULSES])
+    pulses = _unread(settings, "worker", PULSES)
+    held_back += _held_back(settings, SINK_TOPICS)
+    return {EVENTS.name: events, PULSES.name: pulses, "outputs": held_back}
 
 
 def sink_lag(settings: Settings) -> int:
@@ -68,15 +74,64 @@ def sink_lag(settings: Settings) -> int:
     return sum(group_lag(settings, "sink", SINK_TOPICS).values())
 
 
+def _partitions(client: Consumer | AdminClient, settings: Settings, names: Iterable[str]) -> list[TopicPartition]:
+    """Return every partition of the topics. Raise `KafkaUnavailableError` if one is missing."""
+    known = client.list_topics(timeout=_TIMEOUT_S).topics
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise KafkaUnavailableError(
+            f"{settings.bootstrap_servers} has no topic {', '.join(missing)}: run `liquidations topics`"
+        )
+    return [TopicPartition(name, partition) for name in names for partition in known[name].partitions]
+
+
 def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    return _patiently(lambda: consumer.committed(partitions, timeout=_TIMEOUT_S))
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    return _patiently(lambda: consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S))
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Return what `ask` returns, asking again while the broker says that it does not know yet."""
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
         try:
-            return consumer.committed(partitions, timeout=_TIMEOUT_S)
+            return ask()
         except KafkaException as error:
-            if error.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+            if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_S)
+
+
+def _held_back(settings: Settings, topics: Iterable[Topic]) -> int:
+    """Return how many offsets of `topics` are behind the beginning of a transaction that is not over.
+
+    A transaction that is committed is over a little later, once its markers are written: on a busy machine that takes
+    some hundred milliseconds.
+    """
+    admin = AdminClient(client_config(settings, "lag"))
+    try:
+        places = _partitions(admin, settings, [topic_name(topic, settings.topic_prefix) for topic in topics])
+        final = _ends(admin, places, IsolationLevel.READ_COMMITTED)
+        written = _ends(admin, places, IsolationLevel.READ_UNCOMMITTED)
+    except KafkaException as error:
+        raise KafkaUnavailableError(
+            f"no Kafka broker answers at {settings.bootstrap_servers}: {error.args[0].str()}"
+        ) from error
+    return sum(max(0, end - seen) for seen, end in zip(final, written, strict=True))
+
+
+def _ends(admin: AdminClient, places: list[TopicPartition], isolation: IsolationLevel) -> list[int]:
+    latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    wanted = dict.fromkeys(places, latest)
+
+    def ask() -> list[int]:
+        told = admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_TIMEOUT_S)
+        return [told[place].result().offset for place in places]
+
+    return _patiently(ask)
 
 
 def _unread(settings: Settings, group: str, topic: Topic) -> int:
@@ -88,7 +143,7 @@ def _unread(settings: Settings, group: str, topic: Topic) -> int:
     consumer = Consumer({**consumer_config(settings, "lag", group), "fetch.wait.max.ms": 10})
     try:
         (done,) = _committed(consumer, [place])
-        first, _ = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        first, _ = _watermarks(consumer, place)
         consumer.assign([TopicPartition(place.topic, 0, max(first, done.offset))])
         deadline = time.monotonic() + _TIMEOUT_S
         found = 0
@@ -118,7 +173,7 @@ def _spans(consumer: Consumer, partitions: Iterable[TopicPartition]) -> dict[tup
     firsts, ends, unread = {}, {}, {}
     for partition in partitions:
         place = (partition.topic, partition.partition)
-        first, told = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S)
+        first, told = _watermarks(consumer, partition)
         firsts[place], ends[place] = first, told
         if told > first:
             unread[place] = TopicPartition(*place, told - 1)
