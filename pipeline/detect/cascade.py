@@ -255,9 +255,14 @@ def settle(
         changed += _end(runs, until, parameters)
     runs.settled = until
     if runs.ended:
-        kept = [run for run in runs.ended if run.ended is not None and run.ended > until - _KEPT_MS]
-        runs.ended = kept[-_MOST_ENDED:]
+        forget_ended(runs, until)
     return list({id(run): run for run in changed}.values()) if changed else changed
+
+
+def forget_ended(runs: AssetRuns, until: int) -> None:
+    """Forget the cascades that at `until` (ms) are over for so long that late events no longer correct them."""
+    kept = [run for run in runs.ended if run.ended is not None and run.ended > until - _KEPT_MS]
+    runs.ended = kept[-_MOST_ENDED:]
 
 
 def take_late(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import Final, Self
 
 import numpy as np
@@ -22,12 +21,13 @@ SIGNS: Final = np.array([-1.0, 1.0])
 
 @dataclass(frozen=True, slots=True)
 class SecondRows:
-    """Liquidations as `rows` and by column.
+    """Liquidations by column, and where their rows are.
 
-    `places` are two numbers for each asset, of its longs and of its shorts; `prices` are multiplied by their `SIGNS`.
+    `places` are two numbers for each asset, of its longs and of its shorts; `prices` are multiplied by their `SIGNS`;
+    `held` are the rows of these liquidations and others, `at` the places of these among them.
     """
 
-    rows: list[LiquidationRow]
+    held: Sequence[LiquidationRow]
     prices: NDArray[np.float64]
     numbers: Integers
 
@@ -35,9 +35,17 @@ class SecondRows:
     def of(cls, events: TickEvents) -> Self:
         """Return the liquidations of a tick."""
         is_short = 1 - events.is_long
-        numbers = [2 * events.assets + is_short, events.exchanges, events.micros, events.times, events.ranks]
+        at = np.arange(len(events.rows))
+        numbers = [2 * events.assets + is_short, events.exchanges, events.micros, events.times, events.ranks, at]
         prices = np.array([row[6] for row in events.rows], dtype=np.float64)
-        return cls(list(events.rows), prices * SIGNS[is_short], np.array(numbers))
+        return cls(events.rows, prices * SIGNS[is_short], np.array(numbers))
+
+    @property
+    def rows(self) -> Sequence[LiquidationRow]:
+        """Return them one by one."""
+        if len(self.at) == len(self.held):
+            return self.held
+        return list(map(self.held.__getitem__, self.at.tolist()))
 
     @property
     def places(self) -> Integers:
@@ -64,19 +72,21 @@ class SecondRows:
         """Return their ranks of completeness."""
         return self.numbers[4]  # type: ignore[no-any-return]
 
+    @property
+    def at(self) -> Integers:
+        """Return the places of their rows in `held`."""
+        return self.numbers[5]  # type: ignore[no-any-return]
+
     def chosen(self, is_chosen: NDArray[np.bool_]) -> Self:
         """Return some of them."""
-        places = np.flatnonzero(is_chosen)
-        rows = list(compress(self.rows, is_chosen.tolist()))
-        return type(self)(rows, self.prices[places], self.numbers.take(places, axis=1))
+        (places,) = is_chosen.nonzero()
+        return type(self)(self.held, self.prices[places], self.numbers.take(places, axis=1))
 
     def with_more(self, other: Self) -> Self:
-        """Return both together."""
-        return type(self)(
-            self.rows + other.rows,
-            np.concatenate([self.prices, other.prices]),
-            np.concatenate([self.numbers, other.numbers], axis=1),
-        )
+        """Return both together, with no other rows held."""
+        numbers = np.concatenate([self.numbers, other.numbers], axis=1)
+        numbers[5] = np.arange(numbers.shape[1])
+        return type(self)([*self.rows, *other.rows], np.concatenate([self.prices, other.prices]), numbers)
 
 
 class ComingSeconds:
@@ -90,7 +100,7 @@ class ComingSeconds:
         self.settled = 0
         self._coming: SecondRows | None = None
         # By tick: the last event time (ms), and the rows.
-        self._ticks: dict[int, tuple[int, list[LiquidationRow]]] = {}
+        self._ticks: dict[int, tuple[int, Sequence[LiquidationRow]]] = {}
         self._cells: dict[int, PendingCells[LiquidationRow]] = {}
 
     def put(self, tick: int, events: TickEvents) -> SecondRows | None:
@@ -99,7 +109,7 @@ class ComingSeconds:
         is_late = found.times < self.settled
         if is_late.any():
             late, found = found.chosen(is_late), found.chosen(~is_late)
-        if found.rows:
+        if len(found.times):
             self._coming = found if self._coming is None else self._coming.with_more(found)
             self._ticks[tick] = int(found.times.max()), found.rows
         return late

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.detect.cascade import POSITIONS, SECOND_MS, AssetRuns, CascadeParameters, Run, note_first, patience_ms
 from pipeline.detect.coming_seconds import SIGNS, SecondRows
-from pipeline.detect.finding import MOST_CONTRIBUTORS, note_largest
+from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor
 from pipeline.detect.limits import ENDLESS
 from pipeline.detect.run_sizes import DAY_MS
 from pipeline.detect.tick_events import Integers
@@ -28,6 +28,9 @@ from pipeline.records import Position
 # The size (micro-dollars), and the time (ms), from which an open cascade that has grown is said again.
 Said = tuple[int, int]
 
+_NOT_SAID: Final[Said] = (0, 0)
+# So many events that may be among a run's largest are put aside before they are sorted.
+_MOST_ASIDE: Final = 30
 _ROUNDING: Final = 1e-9
 # The numbers of a run, by row: first those that are fields of `Run`, too. `NEWEST` is the start (ms) of its last
 # second, `EXPIRED` what of the rate is a gap old, `BOUND` the micro-dollars above which a run that is not open must be
@@ -65,7 +68,7 @@ class RunColumns:
     `_seconds` has the USD of each run's last seconds, those of a second in the row of its number modulo theirs;
     `_entered` is the newest of the seconds that have their row. Those up to `_expired` (of runs of usual and of sampled
     feeds) are a gap old. Prices are as in `SecondRows`. `_knows` tells of which exchanges `Run.first_on` has the first
-    time; that and `Run.largest` are kept in the runs themselves.
+    time; that and `Run.largest` are kept in the runs themselves, but for the events `_aside` that may be among them.
     """
 
     def __init__(self, parameters: CascadeParameters) -> None:
@@ -78,9 +81,11 @@ class RunColumns:
         self._entered = 0
         self._day = 0
         self._runs: list[Run | None] = []
+        self._aside: list[list[Contributor]] = []
         self._numbers: Integers = np.zeros((_NUMBERS, 0), dtype=np.int64)
         self._seconds: Integers = np.zeros((self._kept, 0), dtype=np.int64)
         self._extremes = np.zeros(0)
+        self._has_grown = np.zeros(0, dtype=np.bool_)
         self._knows = np.zeros((0, 0), dtype=np.bool_)
 
     def grow(self, assets: int, exchanges: int) -> None:
@@ -90,9 +95,11 @@ class RunColumns:
             # More than asked for: every new asset would copy everything.
             room = max(places, 2 * known)
             self._runs += [None] * (room - known)
+            self._aside += [[] for _ in range(room - known)]
             self._numbers = np.pad(self._numbers, ((0, 0), (0, room - known)))
             self._seconds = np.pad(self._seconds, ((0, 0), (0, room - known)))
             self._extremes = np.pad(self._extremes, (0, room - known))
+            self._has_grown = np.pad(self._has_grown, (0, room - known))
         more = len(self._runs) - self._knows.shape[0], exchanges - self._knows.shape[1]
         if max(more) > 0:
             self._knows = np.pad(self._knows, ((0, more[0]), (0, more[1])))
@@ -122,29 +129,47 @@ class RunColumns:
                 sum(run.seconds[start] for start in starts if start // SECOND_MS <= expired),
                 ENDLESS if run.is_cascade else bound,
                 -run.largest[-1][0] if len(run.largest) == MOST_CONTRIBUTORS else 0,
-                *said.get(position, (0, 0)),
+                *said.get(position, _NOT_SAID),
             ]
             self._extremes[place] = SIGNS[place % 2] * run.price_extreme
             self._knows[place] = False
 
     def store(self, asset: int) -> None:
         """Put the numbers back into the runs of an asset."""
+        self.store_all_but_seconds(asset)
         for place in (2 * asset, 2 * asset + 1):
             run = self._runs[place]
             if run is None:
                 continue
-            numbers = self._numbers[:, place].tolist()
-            for name, number in zip(_FIELDS, numbers, strict=False):
-                setattr(run, name, number)
-            run.is_unsaid = bool(run.is_unsaid)
-            run.price_extreme = float(SIGNS[place % 2] * self._extremes[place])
-            newest, micros = numbers[_NEWEST], self._seconds[:, place].tolist()
+            numbers, micros = self._numbers[:, place].tolist(), self._seconds[:, place].tolist()
+            newest = numbers[_NEWEST]
             oldest = (newest - self._gaps[numbers[_IS_SAMPLED]]) // SECOND_MS + 1
             run.seconds = {
                 second * SECOND_MS: held
                 for second in range(oldest, newest // SECOND_MS + 1)
                 if (held := micros[second % self._kept])
             }
+
+    def store_all_but_seconds(self, asset: int) -> None:
+        """Put back what can be said of the runs of an asset."""
+        for place in (2 * asset, 2 * asset + 1):
+            run = self._runs[place]
+            if run is None:
+                continue
+            for name, number in zip(_FIELDS, self._numbers[:, place].tolist(), strict=False):
+                setattr(run, name, number)
+            run.is_unsaid = bool(run.is_unsaid)
+            run.price_extreme = float(SIGNS[place % 2] * self._extremes[place])
+            if self._aside[place]:
+                self._cut_largest(place)
+
+    def load_said(self, asset: int, runs: AssetRuns, said: Mapping[Position, Said]) -> None:
+        """Read what was said of the runs of an asset, of which nothing else has changed since it was stored."""
+        for place, position in enumerate(POSITIONS, 2 * asset):
+            run = runs.runs.get(position)
+            if run is not None:
+                self._numbers[_IS_UNSAID, place] = run.is_unsaid
+                self._numbers[[_AGAIN_FROM, _AGAIN_AT], place] = said.get(position, _NOT_SAID)
 
     def ending(self, now: int) -> list[int]:
         """Let time go on to `now` (ms); return the assets of which a run may end, or become nothing."""
@@ -191,11 +216,13 @@ class RunColumns:
         if found.ranks.any():
             partial = np.bincount(places[found.ranks > 0], minlength=size)
         is_special |= (numbers[_IS_SAMPLED] != 0) & (partial != counts)
-        is_special &= counts > 0
+        has_some = counts > 0
+        self._has_grown |= has_some
+        is_special &= has_some
         is_special = np.repeat(is_special.reshape(-1, 2).any(axis=1), 2)
         is_of_special = is_special[places]
         special = found.chosen(is_of_special)
-        if special.rows:
+        if len(special.at):
             is_kept = ~is_special
             micros, lasts, counts, partial = micros * is_kept, lasts * is_kept, counts * is_kept, partial * is_kept
             found = found.chosen(~is_of_special)
@@ -214,6 +241,12 @@ class RunColumns:
         self._note(found)
         return special
 
+    def grown(self) -> list[int]:
+        """Return the assets that had liquidations since the last call."""
+        grown = _assets(self._has_grown)
+        self._has_grown[:] = False
+        return grown
+
     def due(self, now: int) -> list[int]:
         """Return the assets of which an open cascade has grown and is to be said again at `now` (ms)."""
         numbers = self._numbers
@@ -230,19 +263,28 @@ class RunColumns:
         """Take note of extreme prices, of the largest events, and of when exchanges came first."""
         places = found.places
         np.maximum.at(self._extremes, places, found.prices)
-        is_news = found.micros >= self._numbers[_LEAST_LARGE][places]
-        is_news |= ~self._knows[places, found.exchanges]
-        news = np.flatnonzero(is_news)
-        if not len(news):
-            return
-        self._knows[places[news], found.exchanges[news]] = True
-        for number, place in zip(news.tolist(), places[news].tolist(), strict=True):
-            row, run = found.rows[number], self._runs[place]
-            if run is not None:
-                note_largest(run.largest, (-row[7], row[0]))
-                note_first(run.first_on, row[1], row[8])
-                if len(run.largest) == MOST_CONTRIBUTORS:
-                    self._numbers[_LEAST_LARGE, place] = -run.largest[-1][0]
+        (large,) = (found.micros >= self._numbers[_LEAST_LARGE][places]).nonzero()
+        for at, place in zip(found.at[large].tolist(), places[large].tolist(), strict=True):
+            row, aside = found.held[at], self._aside[place]
+            aside.append((-row[7], row[0]))
+            if len(aside) == _MOST_ASIDE:
+                self._cut_largest(place)
+        is_first = ~self._knows[places, found.exchanges]
+        if is_first.any():
+            self._knows[places, found.exchanges] = True
+            for at, place in zip(found.at[is_first].tolist(), places[is_first].tolist(), strict=True):
+                row, run = found.held[at], self._runs[place]
+                if run is not None:
+                    note_first(run.first_on, row[1], row[8])
+
+    def _cut_largest(self, place: int) -> None:
+        """Put the largest of the events that were put aside among the largest of their run."""
+        run, aside = self._runs[place], self._aside[place]
+        if run is not None:
+            run.largest = sorted([*run.largest, *aside])[:MOST_CONTRIBUTORS]
+            if len(run.largest) == MOST_CONTRIBUTORS:
+                self._numbers[_LEAST_LARGE, place] = -run.largest[-1][0]
+        aside.clear()
 
 
 def _add_second(numbers: Integers, start: int, micros: Integers, has_some: NDArray[np.bool_]) -> None:
@@ -273,4 +315,5 @@ def _other(of_places: Integers) -> Integers:
 
 def _assets(is_chosen: NDArray[np.bool_]) -> list[int]:
     """Return the assets of which a place is chosen, in order."""
-    return np.flatnonzero(is_chosen.reshape(-1, 2).any(axis=1)).tolist()
+    (assets,) = (is_chosen[::2] | is_chosen[1::2]).nonzero()
+    return assets.tolist()  # type: ignore[no-any-return]

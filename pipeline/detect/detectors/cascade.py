@@ -15,6 +15,7 @@ from pipeline.detect.cascade import (
     AssetRuns,
     Run,
     Second,
+    forget_ended,
     parameters_of,
     settle,
     settled_before,
@@ -26,7 +27,7 @@ from pipeline.detect.finding import MICROS, Finding, largest_stored, stored_larg
 from pipeline.detect.run_columns import RunColumns, Said
 from pipeline.detect.run_sizes import DAY_MS
 from pipeline.detect.tick_events import TickEvents
-from pipeline.records import Cascade
+from pipeline.records import Cascade, Position
 from pipeline.windows.fold import Cell
 
 _KIND: Final = "cascade"
@@ -96,14 +97,13 @@ class CascadeDetector(Detector):
                 self._load_all()
                 self._end(start, changed)
                 self._load_all()
-            self._changed.update((found.places // 2).tolist())
             for asset in self._give(self._columns.add(start, found)):
                 changed[asset] += self._settle(asset, start + SECOND_MS)
         if until > settled + SECOND_MS:
             self._load_all()
         self._end(until, changed)
-        self._correct(until, changed)
         self._say_all(changed)
+        self._forget_ended(until)
         self._load_all()
 
     def cells(self) -> Iterable[Cell]:
@@ -114,7 +114,7 @@ class CascadeDetector(Detector):
             yield prefix, orjson.dumps([self._coming.settled])
         for name, some in self._coming.cells():
             yield prefix + name, some
-        for number in sorted(self._changed):
+        for number in sorted(self._changed.union(self._columns.grown())):
             runs, asset = self._assets[number], self.facts.numbering.asset_names[number]
             self._columns.store(number)
             name = asset.encode()
@@ -222,13 +222,18 @@ class CascadeDetector(Detector):
             if asset not in self._out:
                 changed[asset] += self._settle(asset, now)
 
-    def _correct(self, until: int, changed: defaultdict[int, list[Run]]) -> None:
+    def _forget_ended(self, until: int) -> None:
         """Once a minute, forget cascades that are over for so long that nothing corrects them any more."""
         closed_before = self.facts.parameters.closed_before(self.facts.watermark)
         if closed_before > self._closed_before:
             self._closed_before = closed_before
             for asset in sorted(self._ended):
-                changed[asset] += self._settle(asset, until)
+                runs = self._assets[asset]
+                before = len(runs.ended)
+                forget_ended(runs, until)
+                if len(runs.ended) < before:
+                    self._changed.add(asset)
+                    self._forget(self.facts.numbering.asset_names[asset], runs)
             self._ended = {asset for asset in self._ended if self._assets[asset].ended}
 
     def _load_all(self) -> None:
@@ -237,14 +242,16 @@ class CascadeDetector(Detector):
         self._out = set()
 
     def _load(self, asset: int) -> None:
-        findings = self._findings.get(self.facts.numbering.asset_names[asset], {})
         runs = self._assets[asset]
-        said = {
+        self._columns.load(asset, runs, self._said_of(self.facts.numbering.asset_names[asset], runs))
+
+    def _said_of(self, asset: str, runs: AssetRuns) -> dict[Position, Said]:
+        findings = self._findings.get(asset, {})
+        return {
             run.position: _again(finding)
             for run in runs.runs.values()
             if run.revision and (finding := findings.get((run.position, run.begin))) is not None
         }
-        self._columns.load(asset, runs, said)
 
     def _moved_of(self, asset: str) -> Callable[[Run], float | None]:
         candles = self.facts.candles
@@ -262,13 +269,14 @@ class CascadeDetector(Detector):
     def _say_all(self, changed: Mapping[int, Sequence[Run]]) -> None:
         """Say what has opened, ended or grown much, and of the others what they have become every half minute."""
         said = [number for number, runs in changed.items() if runs]
-        for number in {*said, *self._columns.due(self.facts.watermark)} - self._out:
-            self._columns.store(number)
-            self._out.add(number)
-        for number in sorted(self._out):
+        for number in sorted(self._out.union(said, self._columns.due(self.facts.watermark))):
             asset, runs = self.facts.numbering.asset_names[number], self._assets[number]
+            if number not in self._out:
+                self._columns.store_all_but_seconds(number)
             self._say_what_is_due(asset, runs, changed.get(number, ()))
             self._forget(asset, runs)
+            if number not in self._out:
+                self._columns.load_said(number, runs, self._said_of(asset, runs))
 
     def _say_what_is_due(self, asset: str, runs: AssetRuns, changed: Sequence[Run]) -> None:
         for run in changed:

@@ -78,7 +78,7 @@ def test_columns_are_those_of_the_rows():
     ((_, second),) = kept.coming.take(BASE_MS + SECOND_MS)
     names = kept.numbering
     for row, place, exchange, price, micros, time, rank in zip(
-        second.rows, *second.numbers[:2].tolist(), second.prices.tolist(), *second.numbers[2:].tolist(), strict=True
+        second.rows, *second.numbers[:2].tolist(), second.prices.tolist(), *second.numbers[2:5].tolist(), strict=True
     ):
         assert names.asset_names[place // 2] == row[4]
         assert (place % 2 == 1) == (row[5] == "short")
