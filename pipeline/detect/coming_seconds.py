@@ -18,6 +18,9 @@ from pipeline.windows.fold import Cell, LiquidationRow
 # By which prices of longs and of shorts are multiplied, so that the highest is nearest to where the flow drives it.
 SIGNS: Final = np.array([-1.0, 1.0])
 
+# For each liquidation that is coming so many may be held, so that they need not be moved at each tick.
+_MOST_HELD: Final = 4
+
 
 @dataclass(frozen=True, slots=True)
 class SecondRows:
@@ -83,10 +86,18 @@ class SecondRows:
         return type(self)(self.held, self.prices[places], self.numbers.take(places, axis=1))
 
     def with_more(self, other: Self) -> Self:
-        """Return both together, with no other rows held."""
+        """Return both together."""
         numbers = np.concatenate([self.numbers, other.numbers], axis=1)
-        numbers[5] = np.arange(numbers.shape[1])
-        return type(self)([*self.rows, *other.rows], np.concatenate([self.prices, other.prices]), numbers)
+        numbers[5, len(self.at) :] += len(self.held)
+        return type(self)([*self.held, *other.held], np.concatenate([self.prices, other.prices]), numbers)
+
+    def trimmed(self) -> Self:
+        """Return the same, with few others held."""
+        if len(self.held) <= _MOST_HELD * len(self.at):
+            return self
+        numbers = self.numbers.copy()
+        numbers[5] = np.arange(len(self.at))
+        return type(self)(self.rows, self.prices, numbers)
 
 
 class ComingSeconds:
@@ -123,7 +134,7 @@ class ComingSeconds:
             return
         is_over = coming.times < until
         if not is_over.all():
-            self._coming, coming = coming.chosen(~is_over), coming.chosen(is_over)
+            self._coming, coming = coming.chosen(~is_over).trimmed(), coming.chosen(is_over)
         starts = coming.times - coming.times % SECOND_MS
         for start in np.unique(starts).tolist():
             yield start, coming.chosen(starts == start)

@@ -316,4 +316,4 @@ def _other(of_places: Integers) -> Integers:
 def _assets(is_chosen: NDArray[np.bool_]) -> list[int]:
     """Return the assets of which a place is chosen, in order."""
     (assets,) = (is_chosen[::2] | is_chosen[1::2]).nonzero()
-    return assets.tolist()  # type: ignore[no-any-return]
+    return assets.tolist()
