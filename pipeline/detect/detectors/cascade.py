@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from math import ceil
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -407,22 +408,30 @@ def _details(run: Run) -> dict[str, float]:
 
 _RUN_FIELDS: Final = tuple(field.name for field in fields(Run))
 _SECOND_FIELDS: Final = tuple(field.name for field in fields(Second))
+_RUN_VALUES: Final = attrgetter(*_RUN_FIELDS)
+_SECOND_VALUES: Final = attrgetter(*_SECOND_FIELDS)
+_LARGEST, _SECONDS = _RUN_FIELDS.index("largest"), _RUN_FIELDS.index("seconds")
+_LARGEST_OF_SECOND: Final = _SECOND_FIELDS.index("largest")
 
 
 def _stored_runs(runs: AssetRuns) -> list[list[list[Any]]]:
     return [
-        [[start, *_values(second, _SECOND_FIELDS)] for (start, _), second in runs.waiting.items()],
-        [_values(run, _RUN_FIELDS) for run in runs.runs.values()],
-        [_values(run, _RUN_FIELDS) for run in runs.ended],
+        [_stored_second(start, second) for (start, _), second in runs.waiting.items()],
+        list(map(_stored_run, runs.runs.values())),
+        list(map(_stored_run, runs.ended)),
     ]
 
 
-def _values(found: Run | Second, names: Sequence[str]) -> list[Any]:
-    values = {name: getattr(found, name) for name in names}
-    values["largest"] = stored_largest(found.largest)
-    if "seconds" in values:
-        values["seconds"] = list(values["seconds"].items())
-    return list(values.values())
+def _stored_second(start: int, second: Second) -> list[Any]:
+    values = list(_SECOND_VALUES(second))
+    values[_LARGEST_OF_SECOND] = stored_largest(second.largest)
+    return [start, *values]
+
+
+def _stored_run(run: Run) -> list[Any]:
+    values = list(_RUN_VALUES(run))
+    values[_LARGEST], values[_SECONDS] = stored_largest(run.largest), list(run.seconds.items())
+    return values
 
 
 def _restore_runs(runs: AssetRuns, stored: list[list[list[Any]]]) -> None:
