@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Final
 
 import orjson
 
@@ -36,6 +38,9 @@ class ExchangeSums:
         self.long_count += other.long_count
         self.short_count += other.short_count
         self.rank = max(self.rank, other.rank)
+
+
+_SUMS: Final = attrgetter(*(field.name for field in fields(ExchangeSums)))
 
 
 @dataclass(slots=True)
@@ -112,7 +117,7 @@ class MarketWindow:
             self._written.add(start)
             minute = self._minutes[start]
             seconds = [
-                [second, [[exchange, *astuple(sums)] for exchange, sums in exchanges.items()]]
+                [second, [[exchange, *_SUMS(sums)] for exchange, sums in exchanges.items()]]
                 for second, exchanges in minute.seconds.items()
             ]
             yield b"%d" % start, orjson.dumps([seconds, stored_largest(minute.largest)])
