@@ -24,7 +24,7 @@ from pipeline.codec import Codec
 from pipeline.detect.rules import Rules
 from pipeline.settings import Settings
 from pipeline.topics import EVENTS, MARKET_STATE, PULSES, WORKER_STATE, topic_name
-from pipeline.worker.committing import Committing
+from pipeline.worker.committing import Committing, Load
 from pipeline.worker.decode import Decoder
 from pipeline.worker.events_fold import EventsFold
 from pipeline.worker.market_fold import MarketFold
@@ -81,6 +81,7 @@ class Worker:
         self._sources = {source.topic: source for source in sources}
         self._executor = ThreadPoolExecutor(_COMMIT_THREADS, thread_name_prefix="commit")
         self._assigned: set[TP] = set()
+        self._load = Load()
         self._held: dict[TP, asyncio.Future[Committing]] = {}
         self.failure: BaseException | None = None
         self.app = self._application()
@@ -172,7 +173,7 @@ class Worker:
         told = await asyncio.get_running_loop().run_in_executor(self._executor, lambda: fold.restore(owned.claim()))
         _log.info("partition_claimed", **_named(place), **told)
         interval_s = self._settings.commit_interval_ms / 1000
-        committing = Committing(owned, fold, self._executor, interval_s, source.observe, lambda: len(self._assigned))
+        committing = Committing(owned, fold, self._executor, interval_s, source.observe, self._load)
         task = asyncio.ensure_future(committing.run())
         task.add_done_callback(lambda done: self._on_committing_done(place, done))
         return committing
@@ -193,6 +194,7 @@ class Worker:
     async def _on_assigned(self, *signal: Any, **_: Any) -> None:  # noqa: ANN401 - Faust's signal: sender, partitions
         _, assigned = signal
         self._assigned = {place for place in assigned if place.topic in self._sources}
+        self._load.partitions = len(self._assigned)
         _log.info("partitions_assigned", partitions=_listed(self._assigned))
         for place in self._assigned:
             self._hold(place).add_done_callback(self._on_claimed)
@@ -206,6 +208,7 @@ class Worker:
         _, revoked = signal
         gone = {place for place in revoked if place.topic in self._sources}
         self._assigned -= gone
+        self._load.partitions = len(self._assigned)
         if gone:
             _log.info("partitions_revoked", partitions=_listed(gone))
         await asyncio.gather(*(self._release(place) for place in gone))

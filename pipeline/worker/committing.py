@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.worker.owned_partition import Observe, OwnedPartition
@@ -12,21 +13,41 @@ from pipeline.worker.partition_fold import Fetched, LogRecord, PartitionFold
 
 # Taking what changed costs folding, which waits for it: of the time between two checkpoints it may be this part, all
 # partitions together. Only a worker that is behind comes near it, and there waiting longer makes checkpoints cheaper by
-# the record; but no longer than this.
+# the record; but no longer than this, and not once it has caught up: then nothing has come to be folded for a while.
 _TAKING_SHARE = 0.1
 _LONGEST_PAUSE_S = 1.0
+_QUIET_S = 0.15
 # Folding stops ahead of committing when this many records wait, so that memory stays bounded.
 _MOST_WAITING_RECORDS = 100_000
 
 Acknowledge = Callable[[], object]
 
 
+@dataclass(slots=True)
+class Load:
+    """What an event loop has to do: how many `partitions` there are, and its time (s) when one was last folded."""
+
+    partitions: int = 1
+    folded_at: float = 0.0
+
+
+def pause_s(load: Load, began: float, taking_s: float, interval_s: float, now: float) -> float:
+    """Return for how long (s) at least no checkpoint is to be taken; 0 when the next one may be.
+
+    The last one `began` at that time, and taking it took `taking_s`; times are those of the event loop.
+    """
+    if now < began + interval_s:
+        return began + interval_s - now
+    latest = began + min(_LONGEST_PAUSE_S, taking_s * load.partitions / _TAKING_SHARE)
+    return max(0.0, min(latest, load.folded_at + _QUIET_S) - now)
+
+
 class Committing:
     """One claimed partition: `fold` takes batches in, a task commits what has come together.
 
     While one transaction is under way the next batches are folded; they share the next transaction. So the time that a
-    transaction takes costs latency, not throughput. Every method runs on the event loop; the broker is waited for in
-    `executor`. `partitions` says with how many the loop is shared.
+    transaction takes costs latency, not throughput. Every method runs on the event loop, of which `load` tells what it
+    has to do; the broker is waited for in `executor`.
     """
 
     def __init__(
@@ -36,14 +57,14 @@ class Committing:
         executor: Executor,
         interval_s: float,
         observe: Observe,
-        partitions: Callable[[], int] = lambda: 1,
+        load: Load,
     ) -> None:
         self.owned = owned
         self._fold = fold
         self._executor = executor
         self._interval_s = interval_s
         self._observe = observe
-        self._partitions = partitions
+        self._load = load
         self._waiting: list[Acknowledge] = []
         self._waiting_records = 0
         self._work = asyncio.Event()
@@ -63,6 +84,7 @@ class Committing:
     def fold(self, records: Sequence[LogRecord], acknowledge: Acknowledge) -> None:
         """Fold one fetched batch; `acknowledge` is called once its checkpoint is committed."""
         self._fold.fold(records)
+        self._load.folded_at = asyncio.get_running_loop().time()
         self._waiting.append(acknowledge)
         self._waiting_records += len(records)
         self._work.set()
@@ -92,8 +114,8 @@ class Committing:
             for acknowledge in waiting:
                 acknowledge()
             self._observe("acknowledged")
-            pause_s = min(_LONGEST_PAUSE_S, taking_s * self._partitions() / _TAKING_SHARE)
-            await asyncio.sleep(max(0.0, max(self._interval_s, pause_s) - (loop.time() - began)))
+            while (left_s := pause_s(self._load, began, taking_s, self._interval_s, loop.time())) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(left_s)
 
     async def release(self, patience_s: float) -> None:
         """Stop committing; wait up to `patience_s` for the transaction under way. What was not taken is dropped."""
