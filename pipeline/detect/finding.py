@@ -6,6 +6,8 @@ from base64 import b64decode, b64encode
 from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import groupby, islice
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -188,9 +190,13 @@ def note_largest(largest: list[T], one: T) -> bool:
     return True
 
 
-def merge_largest(*lists: Iterable[Contributor]) -> list[Contributor]:
-    """Return the largest events of several lists, each once."""
-    return sorted({one for some in lists for one in some})[:MOST_CONTRIBUTORS]
+def merge_largest(*lists: Sequence[T]) -> list[T]:
+    """Return the ten largest events of several lists, each once; the lists are in order, as those of `note_largest`."""
+    found = [largest for largest in lists if largest]
+    # A list that begins after the first ten beginnings has none of them.
+    firsts = sorted({largest[0] for largest in found})[:MOST_CONTRIBUTORS]
+    in_order = merge(*[largest for largest in found if largest[0] <= firsts[-1]])
+    return [one for one, _ in islice(groupby(in_order), MOST_CONTRIBUTORS)]
 
 
 def least_complete(ranks: Iterable[int]) -> Completeness:

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -27,7 +28,6 @@ from pipeline.detect.finding import (
     Contributor,
     ids_stored,
     merge_largest,
-    note_largest,
     stored_ids,
 )
 from pipeline.detect.tick_events import Contract, Integers, Numbering, TickEvents, grown
@@ -38,6 +38,8 @@ from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 KEPT_MS: Final = 4_500_000
 
 _POSITIONS: Final[tuple[Position, Position]] = ("short", "long")
+# So many events are kept before it is found which of them are the ten largest.
+_MOST_UNCUT: Final = 20
 _NO_BOUNDS: Final = np.zeros(0, dtype=np.int64)
 _NO_CELLS: Final = range(0)
 _Key = tuple[str, str, str]  # exchange, symbol, position
@@ -46,30 +48,74 @@ _ByKey = dict[_Key, list[_Event]]
 _HourKey = tuple[int, _Key]
 
 
+class _Columns(NamedTuple):
+    """Events by column: twice the number of the contract, and one more for longs; micro-dollars, times (ms), ids."""
+
+    keys: Integers
+    micros: Integers
+    times: Integers
+    ids: list[bytes]
+
+
 @dataclass(slots=True)
 class _Minute:
     """The largest events of a minute that can still be corrected.
 
-    `largest` are those of each contract and position, `bounds` the micro-dollars of the tenth: what has less is none of
-    them. Both go by twice the contract's number, and one more for longs. `new` are the events that no checkpoint has
-    written, `cells` the numbers of the cells that were.
+    `largest` has those of each contract and position, by the keys of `_Columns`: in order and ten at most, but where a
+    key is in `uncut`, others that came may follow. What has less micro-dollars than `bounds` of its key is none of
+    them. `new` are the events that no checkpoint has written, `written` those that one has, `cells` the numbers of
+    their cells.
     """
 
     bounds: Integers = field(default_factory=lambda: _NO_BOUNDS)
-    largest: dict[int, list[_Event]] = field(default_factory=dict)
-    new: list[tuple[int, _Event]] = field(default_factory=list)
+    largest: defaultdict[int, list[_Event]] = field(default_factory=lambda: defaultdict(list))
+    uncut: set[int] = field(default_factory=set)
+    new: list[_Columns] = field(default_factory=list)
+    written: list[_Columns] = field(default_factory=list)
     cells: range = _NO_CELLS
 
-    def note(self, key: int, event: _Event) -> bool:
-        """Take note of an event; return whether it is one of the largest."""
-        largest = self.largest.get(key)
-        if largest is None:
-            largest = self.largest[key] = []
-        if not note_largest(largest, event):
-            return False
+    def note(self, events: _Columns) -> None:
+        """Take note of events that can be among the largest."""
+        keys, largest = events.keys.tolist(), self.largest
+        self.uncut.update(keys)
+        found = zip((-events.micros).tolist(), events.ids, events.times.tolist(), strict=True)
+        for key, event in zip(keys, found, strict=True):
+            of_key = largest[key]
+            of_key.append(event)
+            if len(of_key) > _MOST_UNCUT:
+                self._cut(key)
+
+    def cut(self, keys: Iterable[int] | None = None) -> None:
+        """Keep only the ten largest, of some contracts and positions or of all."""
+        uncut = self.uncut if keys is None else self.uncut.intersection(keys)
+        for key in uncut:
+            self._cut(key)
+        self.uncut -= uncut
+
+    def take_new(self) -> _Columns | None:
+        """Return what is to be written, which is not new any more; None if it is nothing."""
+        if not self.new:
+            return None
+        self.cut()
+        *columns, ids = zip(*self.new, strict=True)
+        keys, micros, times = map(np.concatenate, columns)
+        all_ids = list(chain.from_iterable(ids))
+        kept = (micros >= self.bounds[keys]).nonzero()[0]
+        taken = _Columns(keys[kept], micros[kept], times[kept], [all_ids[place] for place in kept.tolist()])
+        self.new = []
+        self.written.append(taken)
+        return taken if taken.ids else None
+
+    def renew(self) -> None:
+        """Have all of the largest written once more."""
+        self.new, self.written = [*self.written, *self.new], []
+
+    def _cut(self, key: int) -> None:
+        largest = self.largest[key]
+        largest.sort()
+        del largest[MOST_CONTRIBUTORS:]
         if len(largest) == MOST_CONTRIBUTORS:
             self.bounds[key] = -largest[-1][0]
-        return True
 
 
 @dataclass(slots=True)
@@ -103,17 +149,15 @@ class LargestEvents:
         keys = 2 * events.contracts + events.is_long
         for start, places in events.minutes:
             minute = self._minute(start)
-            of_minute = keys[places]
-            large = np.flatnonzero(events.micros[places] >= minute.bounds[of_minute])
+            of_minute, micros = keys[places], events.micros[places]
+            large = (micros >= minute.bounds[of_minute]).nonzero()[0]
             if not len(large):
                 continue
-            found = large if isinstance(places, slice) else places[large]
-            rows, note, new = events.rows, minute.note, minute.new
-            for place, key in zip(found.tolist(), of_minute[large].tolist(), strict=True):
-                row = rows[place]
-                event = (-row[7], row[0], row[8])
-                if note(key, event):
-                    new.append((key, event))
+            found, rows = large if isinstance(places, slice) else places[large], events.rows
+            ids = [rows[place][0] for place in found.tolist()]
+            new = _Columns(of_minute[large], micros[large], events.times[found], ids)
+            minute.note(new)
+            minute.new.append(new)
 
     def of(self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int) -> list[Contributor]:
         """Return the largest events from `begin` to before `end` (ms), of a contract or of the whole asset.
@@ -121,7 +165,8 @@ class LargestEvents:
         They are exact for a bar that can still be corrected, and of the asset as a whole for any time up to now.
         """
         asked = asset, contract, position, begin, end
-        return merge_largest(self._of_minutes(*asked), self._before(*asked))
+        largest = merge_largest(*self._of_minutes(*asked), *self._before(*asked))
+        return [(micros, event_id) for micros, event_id, _ in largest]
 
     def forget(self, watermark: int) -> None:
         """Keep less of the minutes that can no longer be corrected; done once a minute."""
@@ -150,9 +195,8 @@ class LargestEvents:
         yield from self._deleted
         self._deleted = []
         for start, minute in self._minutes.items():
-            new = [(key, event) for key, event in minute.new if event <= minute.largest[key][-1]]
-            minute.new = []
-            if new:
+            new = minute.take_new()
+            if new is not None:
                 number = minute.cells.stop
                 yield _minute_name(start, number), self._stored_minute(start, new)
                 minute.cells = range(minute.cells.start, number + 1)
@@ -191,19 +235,18 @@ class LargestEvents:
             if len(minute.cells) > 1:
                 self._deleted += [(_minute_name(start, number), None) for number in minute.cells]
                 minute.cells = minute.cells[len(minute.cells) :]
-                minute.new = [(key, event) for key, largest in minute.largest.items() for event in largest]
+                minute.renew()
 
-    def _stored_minute(self, start: int, new: Sequence[tuple[int, _Event]]) -> bytes:
+    def _stored_minute(self, start: int, events: _Columns) -> bytes:
         """Return events of a minute as a cell holds them: whose they are, by place among all that have some."""
         numbering = self._numbering
-        owners = list(dict.fromkeys(key for key, _ in new))
-        places = {key: place for place, key in enumerate(owners)}
+        owners, whose = np.unique(events.keys, return_inverse=True)
         names = [
             [numbering.asset_names[numbering.asset_of[key // 2]], *numbering.contract_names[key // 2], key % 2]
-            for key in owners
+            for key in owners.tolist()
         ]
-        whose = [places[key] for key, _ in new]
-        return orjson.dumps(["minute", start, names, whose, *_stored([event for _, event in new])])
+        columns = [whose.tolist(), events.micros.tolist(), events.times.tolist(), stored_ids(events.ids)]
+        return orjson.dumps(["minute", start, names, *columns])
 
     def _restore_minute(
         self,
@@ -215,10 +258,11 @@ class LargestEvents:
         times: Sequence[int],
         ids: str,
     ) -> None:
-        keys = [2 * self._numbering.contract(*contract) + is_long for *contract, is_long in names]
+        keys = np.array([2 * self._numbering.contract(*contract) + is_long for *contract, is_long in names])
         minute = self._minute(start)
-        for place, event in zip(whose, _restored(micros, times, ids), strict=True):
-            minute.note(keys[place], event)
+        events = _Columns(keys[whose], np.array(micros), np.array(times), ids_stored(ids))
+        minute.note(events)
+        minute.written.append(events)
         first = min(number, minute.cells.start) if minute.cells else number
         minute.cells = range(first, max(number + 1, minute.cells.stop))
 
@@ -240,6 +284,7 @@ class LargestEvents:
         """Keep less of a minute that can no longer be corrected."""
         numbering, hour = self._numbering, start - start % HOUR_MS
         by_asset: defaultdict[str, list[_Event]] = defaultdict(list)
+        minute.cut()
         for number, largest in minute.largest.items():
             asset = numbering.asset_names[numbering.asset_of[number // 2]]
             by_asset[asset] += largest
@@ -258,8 +303,8 @@ class LargestEvents:
 
     def _of_minutes(
         self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int
-    ) -> Iterator[Contributor]:
-        """Yield what there is in the minutes that can still be corrected."""
+    ) -> Iterator[list[_Event]]:
+        """Yield what there is in the minutes that can still be corrected, each list in order."""
         numbering = self._numbering
         if contract is None:
             contracts = numbering.contracts_of[numbering.asset(asset)]
@@ -273,25 +318,33 @@ class LargestEvents:
         ]
         for start, minute in self._minutes.items():
             if begin - MINUTE_MS < start < end:
+                minute.cut(keys)
+                lists = [minute.largest[key] for key in keys if key in minute.largest]
                 is_whole = begin <= start and start + MINUTE_MS <= end
-                for key in keys:
-                    largest = minute.largest.get(key)
-                    if largest is not None:
-                        yield from [(micros, one) for micros, one, time in largest if is_whole or begin <= time < end]
+                yield from lists if is_whole else _between(lists, begin, end)
 
     def _before(
         self, asset: str, contract: Contract | None, position: Closed, begin: int, end: int
-    ) -> Iterator[Contributor]:
-        """Yield what there is of the minutes before those."""
+    ) -> Iterator[list[_Event]]:
+        """Yield what there is of the minutes before those, each list in order."""
         known = self._assets.get(asset)
         if known is None:
             return
-        for hour in [hour for hour in known.hours if begin - HOUR_MS < hour < end]:
-            for (exchange, symbol, own), largest in known.hours[hour].items():
-                if position in (own, "both") and (contract is None or contract == (exchange, symbol)):
-                    yield from [(micros, one) for micros, one, time in largest if begin <= time < end]
+        for hour, by_key in known.hours.items():
+            if begin - HOUR_MS < hour < end:
+                lists = [
+                    largest
+                    for (exchange, symbol, own), largest in by_key.items()
+                    if position in (own, "both") and (contract is None or contract == (exchange, symbol))
+                ]
+                yield from _between(lists, begin, end)
         if contract is None and position == "both":
-            yield from [(micros, one) for (micros, one, time), _ in known.whole if begin <= time < end]
+            yield sorted([event for event, _ in known.whole if begin <= event[2] < end])
+
+
+def _between(lists: Iterable[list[_Event]], begin: int, end: int) -> list[list[_Event]]:
+    """Return of each list the events from `begin` to before `end` (ms)."""
+    return [[event for event in events if begin <= event[2] < end] for events in lists]
 
 
 def _stored(events: Sequence[_Event]) -> list[Any]:

@@ -7,6 +7,7 @@ import random
 import pytest
 from event_logs import CONTRACTS, liquidation
 
+from pipeline.detect.finding import merge_largest
 from pipeline.detect.largest_events import LargestEvents
 from pipeline.detect.tick_events import Numbering
 from pipeline.windows.fold import liquidation_row
@@ -94,3 +95,14 @@ def test_nothing_is_left_of_an_asset_that_is_silent():
         for name, value in kept.cells():
             names = names - {name} if value is None else names | {name}
     assert names == set()
+
+
+def test_the_ten_largest_of_lists_that_overlap():
+    chance = random.Random(5)
+    for count in (0, 1, 3, 12, 40):
+        # Of 60 events several lists have the same ones.
+        lists = [
+            sorted((-number % 17, b"%d" % number) for number in chance.sample(range(60), chance.randrange(11)))
+            for _ in range(count)
+        ]
+        assert merge_largest(*lists) == sorted({one for events in lists for one in events})[:10]
