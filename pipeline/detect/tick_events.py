@@ -6,7 +6,7 @@ memory only: nothing that is stored or said depends on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final
@@ -27,6 +27,8 @@ _EVERYWHERE: Final = slice(None)
 # Asset, exchange, symbol, channel, position, completeness: liquidations that are equal in these are of one kind.
 _Kind = tuple[str, str, str, str, str, str]
 _KIND_OF: Final[Callable[[LiquidationRow], _Kind]] = itemgetter(4, 1, 2, 12, 5, 11)
+_MICROS_OF: Final[Callable[[LiquidationRow], int]] = itemgetter(7)
+_TIME_OF: Final[Callable[[LiquidationRow], int]] = itemgetter(8)
 _KIND_NUMBERS: Final = 6
 
 
@@ -101,14 +103,13 @@ class Numbering:
     def events(self, rows: Sequence[LiquidationRow]) -> TickEvents:
         """Return `rows`, of which there must be some, by column."""
         try:
-            kinds = list(map(self._kinds.__getitem__, map(_KIND_OF, rows)))
+            kinds = _column(map(self._kinds.__getitem__, map(_KIND_OF, rows)), rows)
         except KeyError:
-            kinds = list(map(self._kind, map(_KIND_OF, rows)))
-        micros, times = [row[7] for row in rows], [row[8] for row in rows]
-        columns = np.array((kinds, micros, times), dtype=np.int64)
-        assets, contracts, feeds, exchanges, is_long, ranks = self._of_kind[:, columns[0]]
-        minutes = _by_minute(columns[2], min(times), max(times))
-        return TickEvents(rows, assets, contracts, feeds, exchanges, is_long, ranks, columns[1], columns[2], minutes)
+            kinds = _column(map(self._kind, map(_KIND_OF, rows)), rows)
+        micros, times = _column(map(_MICROS_OF, rows), rows), _column(map(_TIME_OF, rows), rows)
+        assets, contracts, feeds, exchanges, is_long, ranks = self._of_kind[:, kinds]
+        minutes = _by_minute(times)
+        return TickEvents(rows, assets, contracts, feeds, exchanges, is_long, ranks, micros, times, minutes)
 
     def _kind(self, key: _Kind) -> int:
         """Return the number of a kind, which may be new."""
@@ -161,15 +162,20 @@ def groups_of(*keys: Integers) -> Groups:
     for key in keys:
         ordered = key[order]
         is_first[1:] |= ordered[1:] != ordered[:-1]
-    return Groups(order, np.flatnonzero(is_first))
+    return Groups(order, is_first.nonzero()[0])
 
 
-def _by_minute(times: Integers, first: int, last: int) -> list[tuple[int, Places]]:
-    """Return the minutes (ms) of `times` (ms), which lie from `first` to `last`, each with the places of its own."""
-    if first // MINUTE_MS == last // MINUTE_MS:
-        return [(first - first % MINUTE_MS, _EVERYWHERE)]
-    minutes = times - times % MINUTE_MS
-    return [(minute, np.flatnonzero(minutes == minute)) for minute in np.unique(minutes).tolist()]
+def _column(values: Iterable[int], rows: Sequence[LiquidationRow]) -> Integers:
+    return np.fromiter(values, dtype=np.int64, count=len(rows))
+
+
+def _by_minute(times: Integers) -> list[tuple[int, Places]]:
+    """Return the minutes (ms) of `times` (ms), each with the places of its own."""
+    first, last = int(times.min()) // MINUTE_MS, int(times.max()) // MINUTE_MS
+    if first == last:
+        return [(first * MINUTE_MS, _EVERYWHERE)]
+    minutes = times // MINUTE_MS
+    return [(minute * MINUTE_MS, (minutes == minute).nonzero()[0]) for minute in np.unique(minutes).tolist()]
 
 
 def grown(rows: Integers, count: int, fill: int | Integers) -> Integers:
