@@ -139,7 +139,7 @@ class Groups:
     @property
     def counts(self) -> Integers:
         """Return each group's number of rows."""
-        return np.append(self.begins[1:], len(self.order)) - self.begins
+        return np.concatenate((self.begins[1:], (len(self.order),))) - self.begins
 
     def sums(self, values: Integers) -> Integers:
         """Return each group's sum."""

@@ -89,14 +89,14 @@ class PulsesDetector(Detector):
 
 def _sums(events: TickEvents) -> list[PulseSum]:
     """Return what comes together of each second and exchange, by second and exchange's name."""
-    micros, is_long = events.micros, events.is_long
     groups = groups_of(events.times // SECOND_MS, events.exchanges)
-    added = np.array((micros, micros * is_long, is_long))[:, groups.order]
-    most = np.array((events.times, events.ranks, micros))[:, groups.order]
-    added_up, largest = np.add.reduceat(added, groups.begins, axis=1), np.maximum.reduceat(most, groups.begins, axis=1)
-    counts = groups.counts
+    micros, is_long, counts = events.micros, events.is_long, groups.counts
+    columns = np.array((micros, micros * is_long, is_long, events.times, events.ranks)).take(groups.order, axis=1)
+    added_up = np.add.reduceat(columns[:3], groups.begins, axis=1)
+    most = np.maximum.reduceat(columns[3:], groups.begins, axis=1)
+    sizes = np.maximum.reduceat(columns[0], groups.begins)
     # Of events of equal size the one with the smallest id counts.
-    chosen = groups.order[most[2] == np.repeat(largest[2], counts)].tolist()
+    chosen = groups.order[columns[0] == sizes.repeat(counts)].tolist()
     ids: dict[tuple[int, str], bytes] = {}
     for place in chosen:
         row = events.rows[place]
@@ -116,8 +116,8 @@ def _sums(events: TickEvents) -> list[PulseSum]:
             size,
             event_id,
         )
-        for ((second, exchange), event_id), count, (both, longs, n_longs), (newest, rank, size) in zip(
-            ids.items(), counts.tolist(), added_up.T.tolist(), largest.T.tolist(), strict=True
+        for ((second, exchange), event_id), count, size, both, longs, n_longs, newest, rank in zip(
+            ids.items(), counts.tolist(), sizes.tolist(), *added_up.tolist(), *most.tolist(), strict=True
         )
     ]
     return sorted(sums)
@@ -136,6 +136,6 @@ def _largest_of(minute: int, rows: Sequence[LiquidationRow], micros: Integers) -
     """Return the ten largest of the events of a minute, which have `micros` each."""
     if len(rows) > MOST_CONTRIBUTORS:
         least = np.partition(micros, -MOST_CONTRIBUTORS)[-MOST_CONTRIBUTORS]
-        rows = [rows[place] for place in np.flatnonzero(micros >= least).tolist()]
+        rows = [rows[place] for place in (micros >= least).nonzero()[0].tolist()]
     largest = sorted([(-row[7], row[0]) for row in rows])[:MOST_CONTRIBUTORS]
     return [PulseLargest(minute, -size, event_id) for size, event_id in largest]
