@@ -39,7 +39,8 @@ class WaitingSums:
         self._least = least_micros
         # By asset: what has come since its room was found, its newest time, and the room.
         self._micros = self._newest = self._room = self._until = self._since = _NONE
-        self._waiting: list[tuple[Integers, Integers, Integers]] = []
+        # Numbers of assets, times (ms) and micro-dollars of what waits, a row each.
+        self._waiting: list[Integers] = []
 
     def passed(self, events: TickEvents) -> Chosen | None:
         """Count the events of a tick; return which assets, by number, have no room for theirs, None if all have."""
@@ -53,20 +54,21 @@ class WaitingSums:
 
     def put(self, events: TickEvents, without: Chosen | None = None) -> None:
         """Have the events of a tick wait, `without` those of some assets."""
-        columns = events.assets, events.times, events.micros
+        columns = np.array((events.assets, events.times, events.micros))
         if without is not None:
-            columns = _chosen(columns, ~without[events.assets])
+            columns = columns.compress(~without[events.assets], axis=1)
         self._waiting.append(columns)
 
     def take(self, assets: Chosen | None = None) -> Iterator[AssetSums]:
         """Return what waits, of all assets or of some, which does not wait any more."""
         if not self._waiting:
             return
-        columns = tuple(np.concatenate(some) for some in zip(*self._waiting, strict=True))
+        columns = np.concatenate(self._waiting, axis=1)
         self._waiting = []
         if assets is not None:
             is_chosen = assets[columns[0]]
-            self._waiting, columns = [_chosen(columns, ~is_chosen)], _chosen(columns, is_chosen)
+            self._waiting = [columns.compress(~is_chosen, axis=1)]
+            columns = columns.compress(is_chosen, axis=1)
         numbers, times, micros = columns
         if not len(numbers):
             return
@@ -102,8 +104,3 @@ class WaitingSums:
         self._micros, self._newest = grown(self._micros, count, 0), grown(self._newest, count, 0)
         self._room, self._until = grown(self._room, count, self._least), grown(self._until, count, ENDLESS)
         self._since = grown(self._since, count, 0)
-
-
-def _chosen(columns: tuple[Integers, ...], chosen: Chosen) -> tuple[Integers, Integers, Integers]:
-    assets, times, micros = columns
-    return assets[chosen], times[chosen], micros[chosen]

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
 from pipeline.detect.detector import Detector, Facts
@@ -81,8 +80,9 @@ class RollingThresholdDetector(Detector):
         if passed is not None:
             self._settle(passed)
             by_asset: defaultdict[int, list[LiquidationRow]] = defaultdict(list)
-            for place in np.flatnonzero(passed[events.assets]).tolist():
-                by_asset[int(events.assets[place])].append(events.rows[place])
+            places = passed[events.assets].nonzero()[0]
+            for place, number in zip(places.tolist(), events.assets[places].tolist(), strict=True):
+                by_asset[number].append(events.rows[place])
             for number, rows in sorted(by_asset.items()):
                 self._look_at(number, sorted(rows, key=_BY_TIME))
         self._waiting.put(events, without=passed)
