@@ -131,7 +131,10 @@ class Numbering:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Rows in groups of equal keys: `order` sorts them, and group after group begins at `begins` there."""
+    """Rows in groups of equal keys: `order` sorts them, and group after group begins at `begins` there.
+
+    Within a group rows have no order.
+    """
 
     order: Integers
     begins: Integers
@@ -154,14 +157,16 @@ class Groups:
         return values[self.order[self.begins]].tolist()  # type: ignore[no-any-return]
 
 
-def groups_of(*keys: Integers) -> Groups:
-    """Return the groups of rows, of which there must be some, with equal `keys`, ordered by the first key first."""
-    order = np.lexsort(keys[::-1])
-    is_first = np.zeros(len(order), dtype=np.bool_)
-    is_first[0] = True
-    for key in keys:
-        ordered = key[order]
-        is_first[1:] |= ordered[1:] != ordered[:-1]
+def groups_of(first: Integers, second: Integers) -> Groups:
+    """Return the groups of rows, of which there must be some, with equal keys, ordered by the `first` of them first.
+
+    Keys are not negative, and the product of the largest of both is below 2**63.
+    """
+    keys = first * (second.max() + 1) + second
+    order = keys.argsort()
+    ordered = keys[order]
+    is_first = np.ones(len(order), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
     return Groups(order, is_first.nonzero()[0])
 
 
