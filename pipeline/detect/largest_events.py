@@ -12,6 +12,7 @@ a whole.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -294,10 +295,7 @@ class LargestEvents:
             known.changed_hours.add((hour, key))
         for asset, events in by_asset.items():
             known = self._asset(asset)
-            for event in sorted(events, key=itemgetter(2, 0, 1)):
-                counted = [(one, count + (event[:2] < one[:2])) for one, count in known.whole]
-                known.whole = [(one, count) for one, count in counted if count < MOST_CONTRIBUTORS]
-                known.whole.append((event, 0))
+            known.whole = _reached(known.whole, events)
             known.whole_changed = True
             self._changed.add(asset)
 
@@ -340,6 +338,21 @@ class LargestEvents:
                 yield from _between(lists, begin, end)
         if contract is None and position == "both":
             yield sorted([event for event, _ in known.whole if begin <= event[2] < end])
+
+
+def _reached(whole: Iterable[tuple[_Event, int]], events: Iterable[_Event]) -> list[tuple[_Event, int]]:
+    """Return the `whole` of an asset with `events`, which came later, without what ten later ones have reached."""
+    in_order = sorted(events)
+    counted = [(one, count + bisect_left(in_order, one)) for one, count in whole]
+    new: list[tuple[_Event, int]] = []
+    later: list[_Event] = []
+    for event in sorted(in_order, key=itemgetter(2, 0, 1), reverse=True):
+        count = bisect_left(later, event)
+        if count < MOST_CONTRIBUTORS:
+            new.append((event, count))
+            later.insert(count, event)
+            del later[MOST_CONTRIBUTORS:]
+    return [(one, count) for one, count in counted if count < MOST_CONTRIBUTORS] + new[::-1]
 
 
 def _between(lists: Iterable[list[_Event]], begin: int, end: int) -> list[list[_Event]]:
