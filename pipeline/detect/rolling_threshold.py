@@ -135,18 +135,22 @@ def room_of(state: RollingState, rule: RollingThreshold) -> Room:
     return Room(micros, min(until, state.now + _SOON_MS), 0)
 
 
-def add_quietly(state: RollingState, by_second: Sequence[tuple[int, int]], newest: int, rule: RollingThreshold) -> None:
-    """Take sums by second (start in ms, micro-dollars), in order, for which there is room: as `add` of each event.
+def add_quietly(
+    state: RollingState, starts: Sequence[int], micros: Sequence[int], newest: int, rule: RollingThreshold
+) -> None:
+    """Take sums by second, in order, for which there is room: as `add` of each event.
 
-    The newest of the events is at `newest` (ms).
+    The seconds begin at `starts` (ms), each has `micros` (micro-dollars), and the newest of the events is at `newest`
+    (ms).
     """
     seconds, sums = state.seconds, state.sums
-    for second, micros in by_second:
-        if second in sums:
-            sums[second] += micros
-            state.total_micros += micros
-        else:
-            _put(state, second, micros, rule)
+    known = bisect_right(starts, seconds[-1] if seconds else state.now - rule.span_ms)
+    for second, of_second in zip(starts[:known], micros[:known], strict=True):
+        _put(state, second, of_second, rule)
+    # Seconds after the newest lie within its window.
+    seconds += starts[known:]
+    sums.update(zip(starts[known:], micros[known:], strict=True))
+    state.total_micros += sum(micros[known:])
     state.now = max(state.now, newest)
     if seconds and seconds[0] <= state.now - rule.span_ms:
         _expire(state, rule)

@@ -107,7 +107,7 @@ class Numbering:
         except KeyError:
             kinds = _column(map(self._kind, map(_KIND_OF, rows)), rows)
         micros, times = _column(map(_MICROS_OF, rows), rows), _column(map(_TIME_OF, rows), rows)
-        assets, contracts, feeds, exchanges, is_long, ranks = self._of_kind[:, kinds]
+        assets, contracts, feeds, exchanges, is_long, ranks = self._of_kind.take(kinds, axis=1)
         minutes = _by_minute(times)
         return TickEvents(rows, assets, contracts, feeds, exchanges, is_long, ranks, micros, times, minutes)
 

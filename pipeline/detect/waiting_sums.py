@@ -8,7 +8,7 @@ those are brought up to date before they are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -25,10 +25,11 @@ _NONE: Final = np.zeros(0, dtype=np.int64)
 
 
 class AssetSums(NamedTuple):
-    """What waited of one asset, by its number: micro-dollars by second (ms), in order, and the newest time (ms)."""
+    """What waited of one asset, by its number: seconds' starts (ms), in order, their micro-dollars, the newest time."""
 
     asset: int
-    by_second: list[tuple[int, int]]
+    starts: Sequence[int]
+    micros: Sequence[int]
     newest: int
 
 
@@ -83,7 +84,7 @@ class WaitingSums:
         )
         for asset, of_asset in groupby(found, itemgetter(0)):
             _, starts, sums, newest = zip(*of_asset, strict=True)
-            yield AssetSums(asset, list(zip(starts, sums, strict=True)), newest[-1])
+            yield AssetSums(asset, starts, sums, newest[-1])
 
     def chosen(self, assets: list[int]) -> Chosen:
         """Return some assets, by number, as `take` takes them."""

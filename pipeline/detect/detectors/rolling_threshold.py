@@ -101,10 +101,10 @@ class RollingThresholdDetector(Detector):
 
     def _settle(self, assets: Chosen | None = None) -> None:
         """Add what has waited, of all assets or of some, to their sums."""
-        for number, by_second, newest in self._waiting.take(assets):
+        for number, starts, micros, newest in self._waiting.take(assets):
             _, known = self._asset(number)
-            known.changed.update([second - second % MINUTE_MS for second, _ in by_second])
-            add_quietly(known.rolling, by_second, newest, self._rule)
+            known.changed.update([start - start % MINUTE_MS for start in starts])
+            add_quietly(known.rolling, starts, micros, newest, self._rule)
             self._note_peak(known.rolling)
 
     def _asset(self, number: int) -> tuple[str, _Asset]:

@@ -147,7 +147,8 @@ def test_what_has_room_can_be_added_later_by_second(events, sizes, in_order, den
         for time, micros in sorted(waiting):
             by_second[time - time % 1_000] = by_second.get(time - time % 1_000, 0) + micros
         if waiting:
-            add_quietly(together, list(by_second.items()), max(time for time, _ in waiting), RULE)
+            newest = max(time for time, _ in waiting)
+            add_quietly(together, list(by_second), list(by_second.values()), newest, RULE)
             together.peak_micros = peak_of(together)
         waiting.clear()
 

@@ -33,7 +33,7 @@ def expected_of(rows):
     for row in rows:
         sums[row[4]][row[8] - row[8] % 1_000] += row[7]
         newest[row[4]] = max(newest.get(row[4], 0), row[8])
-    return {asset: (sorted(by_second.items()), newest[asset]) for asset, by_second in sums.items()}
+    return {asset: [*zip(*sorted(by_second.items()), strict=True), newest[asset]] for asset, by_second in sums.items()}
 
 
 @given(ticks)
@@ -49,7 +49,7 @@ def test_what_waits_is_summed_up_once(found):
     def taken(assets=None):
         return {numbering.asset_names[number]: rest for number, *rest in waiting.take(assets)}
 
-    expected = {asset: list(values) for asset, values in expected_of(rows).items()}
+    expected = expected_of(rows)
     first = numbering.asset_names[0]
     assert taken(waiting.chosen([0])) == {first: expected.pop(first)}
     assert taken() == expected
