@@ -82,6 +82,8 @@ class CoverageHistory:
         # Rises when what was said of a closed minute is revised: what was found of closed bars may be otherwise now.
         self.epoch = 0
         self._searched: dict[tuple[Feeds, int], _Searched] = {}
+        # What was asked for in this tick: many assets have the same channels, and spans end in the same minutes.
+        self._minutes_covered: dict[tuple[Feeds, int, int], list[int]] = {}
 
     def settled(self, coverage: Iterable[Coverage]) -> None:
         """Take in what the fold says of closed minutes; a channel comes before its contracts."""
@@ -106,6 +108,7 @@ class CoverageHistory:
         """Read open minutes from `state` from now on."""
         self._state, self._closed_before = state, self._parameters.closed_before(state.watermark)
         self._tick += 1
+        self._minutes_covered = {}
 
     def covered_ms(self, feed: FeedKey, start: int, interval: int) -> int:
         """Return how much (ms) of the bar from `start` was covered, as far as heard; intervals go by number."""
@@ -133,24 +136,30 @@ class CoverageHistory:
     def span_share(self, feeds: Iterable[FeedKey], begin: int, end: int) -> float:
         """Return the mean share of the time from `begin` to `end` (ms) that was covered, over `feeds`.
 
-        It is that of the whole minutes in which they lie, up to the watermark.
+        It is that of the whole minutes in which they lie, up to the watermark. Nobody asks between two ticks.
         """
         begin -= begin % MINUTE_MS
         end = min(end, self._state.watermark)
         if end <= begin:
             return 0.0
-        open_from = max(begin, self._closed_before)
-        shares = []
-        for exchange, channel, _ in feeds:
-            covered = 0
-            track = self._tracks.get((exchange, channel, ""))
-            if track is not None:
-                minutes = track.bars[0]
-                covered = sum([minutes.get(minute, 0) for minute in range(begin, open_from, MINUTE_MS)])
-            live = self._state.channels.get((exchange, channel))
-            covered += sum([alive_ms(live, minute) for minute in range(open_from, end, MINUTE_MS)])
-            shares.append(min(1.0, covered / (end - begin)))
+        key = tuple(feeds), begin, end + -end % MINUTE_MS
+        covered = self._minutes_covered.get(key)
+        if covered is None:
+            covered = self._minutes_covered[key] = [self._covered_from(feed, *key[1:]) for feed in key[0]]
+        shares = [min(1.0, covered_ms / (end - begin)) for covered_ms in covered]
         return sum(shares) / len(shares) if shares else 0.0
+
+    def _covered_from(self, feed: FeedKey, begin: int, end: int) -> int:
+        """Return how much (ms) of the minutes from `begin` to `end` (ms) the feed's channel was listened to."""
+        exchange, channel, _ = feed
+        open_from = max(begin, self._closed_before)
+        covered = 0
+        track = self._tracks.get((exchange, channel, ""))
+        if track is not None:
+            minutes = track.bars[0]
+            covered = sum([minutes.get(minute, 0) for minute in range(begin, open_from, MINUTE_MS)])
+        live = self._state.channels.get((exchange, channel))
+        return covered + sum([alive_ms(live, minute) for minute in range(open_from, end, MINUTE_MS)])
 
     def covered_before(self, feeds: Feeds, start: int, interval: int, period: int, least: float) -> Starts:
         """Return the starts of the last `period` bars before `start` with at least the share `least` covered, in order.
