@@ -9,7 +9,7 @@ Cells: `ASSET/INTERVAL/START` with one bar of an asset, by contract.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ Sums = list[int]
 Owner = int
 _COLUMNS: Final = 4
 _COUNTS: Final = 2
+_EMPTY: Final = (0,) * _COLUMNS
 _NONE: Final = np.zeros(0, dtype=np.int64)
 _NO_BARS: Final = np.zeros((0, _COLUMNS), dtype=np.int64)
 
@@ -136,6 +137,17 @@ class BarBook:
             return _row(live.get(start), owner) if by_owner is None else by_owner.get(owner)
 
         return read
+
+    def columns(self, interval: int, starts: Sequence[int], owners: Integers) -> Integers:
+        """Return the bars of some starts (ms): for each start, a row for each of the `owners`."""
+        found = np.zeros((len(starts), len(owners), _COLUMNS), dtype=np.int64)
+        for number, start in enumerate(starts):
+            past = self._past[interval].get(start)
+            if past is not None:
+                found[number] = [past.get(owner, _EMPTY) for owner in owners.tolist()]
+            elif start in self._live[interval]:
+                found[number] = self._bars(interval, start)[owners]
+        return found
 
     def owner(self, asset: str, contract: Contract | None) -> Owner:
         """Return the place of the bars of a contract, or of the asset."""

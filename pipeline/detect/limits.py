@@ -20,7 +20,7 @@ ENDLESS: Final = 1 << 62
 NOTHING: Final = [-1] * len(SERIES)
 _NO_LIMITS: Final = np.zeros((0, len(SERIES)), dtype=np.int64)
 # A bar's values, in the order of `SERIES`, are its sums multiplied by this.
-_VALUES_OF_SUMS: Final = np.column_stack(values_of(np.eye(4, dtype=np.int64).T))
+VALUES_OF_SUMS: Final = np.column_stack(values_of(np.eye(4, dtype=np.int64).T))
 _BOTH: Final = SERIES.index(("usd", "both"))
 
 
@@ -32,15 +32,18 @@ class Limits:
         self._initial[_BOTH] = least_micros
         self._limits: tuple[dict[int, Integers], ...] = tuple({} for _ in INTERVALS_MS)
 
-    def passed(self, interval: int, start: int, owners: Integers, sums: Integers) -> list[int]:
+    def passed(self, interval: int, start: int, owners: Integers, sums: Integers) -> Integers:
         """Return the places of those `owners` whose `sums`, a row for each, have passed a limit of the bar."""
         limits = self._of(interval, start, int(owners[-1]))[owners]
-        values: Integers = sums @ _VALUES_OF_SUMS
-        return np.flatnonzero((values > limits).any(axis=1)).tolist()
+        return np.nonzero((sums @ VALUES_OF_SUMS > limits).any(axis=1))[0]
 
     def set(self, interval: int, start: int, owner: int, limits: list[int]) -> None:
         """Say up to which values a bar need not be looked at, in the order of `SERIES`."""
         self._of(interval, start, owner)[owner] = limits
+
+    def set_all(self, interval: int, start: int, owners: Integers, limits: Integers) -> None:
+        """Say the same of the bars of some `owners`, of whom `passed` knows: a row for each."""
+        self._limits[interval][start][owners] = limits
 
     def reset(self, owners: Integers, interval: int | None = None, after: int = -1) -> None:
         """Have bars looked at anew: of all intervals or of one, those that begin after a time (ms)."""

@@ -26,17 +26,20 @@ from pipeline.detect.bar_book import BarBook, Owner, TouchedBars, is_contract
 from pipeline.detect.coverage_history import INTERVALS_MS, Feeds, Starts
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, least_complete, merge_largest
-from pipeline.detect.limits import ENDLESS, NOTHING, Limits
+from pipeline.detect.limits import ENDLESS, NOTHING, VALUES_OF_SUMS, Limits
 from pipeline.detect.scorers import Baseline
 from pipeline.detect.surge import COUNTS, SERIES, Series, Sums, baselines_of, scorer_of, unit_of, values_of
+from pipeline.detect.surge_columns import limits_below, safe_bounds
 from pipeline.detect.surge_history import SurgeHistory, is_of_history
-from pipeline.detect.tick_events import Contract, TickEvents
+from pipeline.detect.tick_events import Contract, Integers, TickEvents
 from pipeline.windows.fold import Cell
 from pipeline.windows.parameters import MINUTE_MS
 
 _KIND: Final = "surge"
 # An open row is said again when its value has grown by this factor since it was said last.
 _GROWTH: Final = 1.5
+# From so many bars of one start on columns cost less than looking at each.
+_MANY: Final = 16
 _EMPTY: Final[Sums] = (0, 0, 0, 0)
 _POSITIONS: Final = [position for _, position in SERIES[:COUNTS]]
 _Bar = tuple[str, Contract | None, int, int]  # asset, contract (None: the asset), number of the interval, start
@@ -87,6 +90,9 @@ class SurgeDetector(Detector):
         self._bars_before = max(rule.period, correctable) if rule.scorer == "quantile" else rule.period
         # A bar below the floor passes no bound. What a history has found may change within a bar, so all is looked at.
         self._limits = Limits(self._floor_micros - 1 if self._history is None else -1)
+        # Columns find the bounds of the default scorer alone.
+        self._has_columns = rule.scorer == "mean_sd" and rule.baseline == "exclusive" and self._history is None
+        self._unjudged = [number for number in range(len(SERIES)) if number not in self._series]
         self._epoch = facts.coverage.epoch
         self._watches: defaultdict[Owner, tuple[_Watch, ...]] = defaultdict(_watches)
         self._open: dict[_Bar, dict[Series, Finding]] = {}
@@ -106,10 +112,14 @@ class SurgeDetector(Detector):
             self._go_on(self._history, touched)
         for bars in touched:
             sums = self._book.live(bars.interval, bars.start)[bars.owners]
-            for place in self._limits.passed(bars.interval, bars.start, bars.owners, sums):
-                owner = int(bars.owners[place])
+            passed = self._limits.passed(bars.interval, bars.start, bars.owners, sums)
+            owners, sums = bars.owners[passed], sums[passed]
+            if len(owners) >= _MANY and self._has_columns and bars.start <= self.facts.watermark:
+                above = self._above(bars.interval, bars.start, owners, sums)
+                owners, sums = owners[above], sums[above]
+            for owner, row in zip(owners.tolist(), sums.tolist(), strict=True):
                 if self._of_contracts if is_contract(owner) else self._of_assets:
-                    self._look_at((*self._book.name(owner), bars.interval, bars.start), owner, sums[place].tolist())
+                    self._look_at((*self._book.name(owner), bars.interval, bars.start), owner, row)
 
     def judge(self) -> None:
         """Judge bars that have begun now, close those that are over, and let go what can change no more."""
@@ -182,6 +192,32 @@ class SurgeDetector(Detector):
         # A late event is said however little it adds.
         asset, contract, interval, start = bar
         self._limits.set(interval, start, self._book.owner(asset, contract), NOTHING)
+
+    def _above(self, interval: int, start: int, owners: Integers, sums: Integers) -> Integers:
+        """Return the places of those `owners` whose bars may have something to say; give the others limits."""
+        values = sums @ VALUES_OF_SUMS
+        is_above = np.zeros(len(owners), dtype=np.bool_)
+        for (covered, is_final), places in self._by_covered(interval, start, owners).items():
+            bounds = safe_bounds(self._book.columns(interval, covered, owners[places]), self._rule.k)
+            bounds[:, self._unjudged] = ENDLESS
+            limits = limits_below(values[places], bounds, self._floor_micros, self._rule.least_events)
+            is_above[places] = (values[places] > limits).any(axis=1)
+            if is_final:
+                self._limits.set_all(interval, start, owners[places], limits)
+        known = [self._book.owner(*bar[:2]) for bar in self._open if bar[2:] == (interval, start)]
+        return (is_above | np.isin(owners, known)).nonzero()[0]
+
+    def _by_covered(self, interval: int, start: int, owners: Integers) -> Mapping[tuple[Starts, bool], list[int]]:
+        """Return the places of `owners` by the bars that theirs are judged against, and whether these stay the same."""
+        rule, coverage = self._rule, self.facts.coverage
+        by_feeds: defaultdict[Feeds, list[int]] = defaultdict(list)
+        for place, owner in enumerate(owners.tolist()):
+            by_feeds[self._feeds(*self._book.name(owner))].append(place)
+        found: defaultdict[tuple[Starts, bool], list[int]] = defaultdict(list)
+        for feeds, places in by_feeds.items():
+            covered = coverage.covered_before(feeds, start, interval, self._bars_before, rule.least_coverage)
+            found[covered, coverage.is_final(feeds, interval)] += places
+        return found
 
     def _look_at(self, bar: _Bar, owner: Owner, sums: Sums) -> None:
         """Judge a bar that has new events, and say up to which sums it need not be looked at again."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from event_logs import BASE_MS, CHANNELS, CONTRACTS, PARAMETERS, candle, heartbeat, liquidation, run
 
+from pipeline.detect.detectors import surge
 from pipeline.detect.detectors.surge import SurgeDetector
 from pipeline.detect.limits import ENDLESS, NOTHING, Limits
 from pipeline.detect.rules import CascadeRule, RollingThresholdRule, Rules, SurgeRule
@@ -113,16 +114,18 @@ RULES = Rules(
 )
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_same_is_found_at_the_same_tick_as_if_everything_were_looked_at(seed, monkeypatch):
+@pytest.mark.parametrize(("seed", "least_in_columns"), [(0, 1), (1, 1), (2, 1_000)])
+def test_the_same_is_found_at_the_same_tick_as_if_everything_were_looked_at(seed, least_in_columns, monkeypatch):
     log = market(seed)
+    monkeypatch.setattr(surge, "_MANY", least_in_columns)
     looked = []
     look_at = SurgeDetector._look_at
     monkeypatch.setattr(SurgeDetector, "_look_at", lambda rule, *what: (looked.append(what), look_at(rule, *what)))
     found, _ = run(log, rules=RULES)
     less = len(looked)
     looked.clear()
-    monkeypatch.setattr(Limits, "passed", lambda _limits, _interval, _start, owners, _sums: range(len(owners)))
+    monkeypatch.setattr(surge, "_MANY", 1_000)
+    monkeypatch.setattr(Limits, "passed", lambda _limits, _interval, _start, owners, _sums: np.arange(len(owners)))
     at_once, _ = run(log, rules=RULES)
     assert less < 0.6 * len(looked)
 
