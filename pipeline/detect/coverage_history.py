@@ -82,11 +82,12 @@ class CoverageHistory:
         # Rises when what was said of a closed minute is revised: what was found of closed bars may be otherwise now.
         self.epoch = 0
         self._searched: dict[tuple[Feeds, int], _Searched] = {}
-        # What was asked for in this tick: many assets have the same channels, and spans end in the same minutes.
-        self._minutes_covered: dict[tuple[Feeds, int, int], list[int]] = {}
+        # By exchange, channel and begin (ms), what was found of closed minutes while these are the same.
+        self._closed_since: dict[tuple[str, str, int], int] = {}
 
     def settled(self, coverage: Iterable[Coverage]) -> None:
         """Take in what the fold says of closed minutes; a channel comes before its contracts."""
+        self._closed_since = {}
         for said in coverage:
             key = (said.exchange, said.channel, said.symbol)
             track = self._tracks.get(key)
@@ -106,9 +107,11 @@ class CoverageHistory:
 
     def begin_tick(self, state: PartitionState) -> None:
         """Read open minutes from `state` from now on."""
-        self._state, self._closed_before = state, self._parameters.closed_before(state.watermark)
+        closed_before = self._parameters.closed_before(state.watermark)
+        if closed_before != self._closed_before:
+            self._closed_since = {}
+        self._state, self._closed_before = state, closed_before
         self._tick += 1
-        self._minutes_covered = {}
 
     def covered_ms(self, feed: FeedKey, start: int, interval: int) -> int:
         """Return how much (ms) of the bar from `start` was covered, as far as heard; intervals go by number."""
@@ -136,30 +139,30 @@ class CoverageHistory:
     def span_share(self, feeds: Iterable[FeedKey], begin: int, end: int) -> float:
         """Return the mean share of the time from `begin` to `end` (ms) that was covered, over `feeds`.
 
-        It is that of the whole minutes in which they lie, up to the watermark. Nobody asks between two ticks.
+        It is that of the whole minutes in which they lie, up to the watermark.
         """
         begin -= begin % MINUTE_MS
         end = min(end, self._state.watermark)
         if end <= begin:
             return 0.0
-        key = tuple(feeds), begin, end + -end % MINUTE_MS
-        covered = self._minutes_covered.get(key)
-        if covered is None:
-            covered = self._minutes_covered[key] = [self._covered_from(feed, *key[1:]) for feed in key[0]]
-        shares = [min(1.0, covered_ms / (end - begin)) for covered_ms in covered]
+        open_minutes = range(max(begin, self._closed_before), end, MINUTE_MS)
+        shares = []
+        for exchange, channel, _ in feeds:
+            live = self._state.channels.get((exchange, channel))
+            covered = self._closed_ms(exchange, channel, begin) + sum([alive_ms(live, one) for one in open_minutes])
+            shares.append(min(1.0, covered / (end - begin)))
         return sum(shares) / len(shares) if shares else 0.0
 
-    def _covered_from(self, feed: FeedKey, begin: int, end: int) -> int:
-        """Return how much (ms) of the minutes from `begin` to `end` (ms) the feed's channel was listened to."""
-        exchange, channel, _ = feed
-        open_from = max(begin, self._closed_before)
-        covered = 0
-        track = self._tracks.get((exchange, channel, ""))
-        if track is not None:
-            minutes = track.bars[0]
-            covered = sum([minutes.get(minute, 0) for minute in range(begin, open_from, MINUTE_MS)])
-        live = self._state.channels.get((exchange, channel))
-        return covered + sum([alive_ms(live, minute) for minute in range(open_from, end, MINUTE_MS)])
+    def _closed_ms(self, exchange: str, channel: str, begin: int) -> int:
+        """Return how much (ms) of the closed minutes from `begin` (ms) on a channel was listened to."""
+        key = exchange, channel, begin
+        covered = self._closed_since.get(key)
+        if covered is None:
+            track = self._tracks.get((exchange, channel, ""))
+            minutes = {} if track is None else track.bars[0]
+            closed = range(begin, self._closed_before, MINUTE_MS)
+            covered = self._closed_since[key] = sum([minutes.get(one, 0) for one in closed])
+        return covered
 
     def covered_before(self, feeds: Feeds, start: int, interval: int, period: int, least: float) -> Starts:
         """Return the starts of the last `period` bars before `start` with at least the share `least` covered, in order.
