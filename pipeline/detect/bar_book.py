@@ -9,7 +9,8 @@ Cells: `ASSET/INTERVAL/START` with one bar of an asset, by contract.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,7 +94,7 @@ class BarBook:
                     continue
                 chosen = [column[counted] for column in chosen]
             added = self._added(*chosen)
-            owners = np.flatnonzero(added[:, _COUNTS] + added[:, _COUNTS + 1])
+            owners = (added[:, _COUNTS] + added[:, _COUNTS + 1]).nonzero()[0]
             for interval, length in enumerate(INTERVALS_MS):
                 start = minute - minute % length
                 bars = self._bars(interval, start)
@@ -146,7 +147,7 @@ class BarBook:
             if past is not None:
                 found[number] = [past.get(owner, _EMPTY) for owner in owners.tolist()]
             elif start in self._live[interval]:
-                found[number] = self._bars(interval, start)[owners]
+                found[number] = self._bars(interval, start).take(owners, axis=0)
         return found
 
     def owner(self, asset: str, contract: Contract | None) -> Owner:
@@ -185,15 +186,13 @@ class BarBook:
             yield gone, None
         self._deleted = []
         changed, self._changed = self._changed, {}
-        bars = {
-            (interval, minute - minute % length, asset)
-            for minute, assets in changed.items()
-            for interval, length in enumerate(INTERVALS_MS)
-            for asset in np.flatnonzero(assets).tolist()
-        }
-        for interval, start, asset in sorted(bars):
-            stored = list(self._stored(interval, start, asset))
-            if stored:
+        bars: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+        for minute, is_changed in changed.items():
+            assets = is_changed.nonzero()[0].tolist()
+            for interval, length in enumerate(INTERVALS_MS):
+                bars[interval, minute - minute % length].update(assets)
+        for interval, start in sorted(bars):
+            for asset, stored in self._stored(interval, start, sorted(bars[interval, start])).items():
                 name = self._numbering.asset_names[asset]
                 yield _name(name, interval, start), orjson.dumps([name, interval, start, stored])
 
@@ -232,13 +231,16 @@ class BarBook:
         """Return how many rows there are for owners: every asset has a contract, so assets are never more."""
         return 2 * len(self._numbering.contract_names)
 
-    def _stored(self, interval: int, start: int, asset: int) -> Iterator[list[str | int]]:
-        past, live = self._past[interval].get(start), self._live[interval].get(start)
-        for contract in self._numbering.contracts_of[asset]:
-            owner = of_contract(contract)
-            sums = _row(live, owner) if past is None else past.get(owner)
-            if sums is not None:
-                yield [*self._numbering.contract_names[contract], *sums]
+    def _stored(self, interval: int, start: int, assets: Iterable[int]) -> dict[int, list[list[str | int]]]:
+        """Return the bars of the contracts of each asset that has some, by the asset's number."""
+        numbering = self._numbering
+        contracts = [contract for asset in assets for contract in numbering.contracts_of[asset]]
+        owners = np.array([of_contract(contract) for contract in contracts], dtype=np.int64)
+        stored: defaultdict[int, list[list[str | int]]] = defaultdict(list)
+        for contract, sums in zip(contracts, self.columns(interval, [start], owners)[0].tolist(), strict=True):
+            if sums[_COUNTS] or sums[_COUNTS + 1]:
+                stored[numbering.asset_of[contract]].append([*numbering.contract_names[contract], *sums])
+        return stored
 
 
 def _row(bars: Integers | None, owner: Owner) -> Sums | None:

@@ -34,7 +34,7 @@ class Limits:
 
     def passed(self, interval: int, start: int, owners: Integers, sums: Integers) -> Integers:
         """Return the places of those `owners` whose `sums`, a row for each, have passed a limit of the bar."""
-        limits = self._of(interval, start, int(owners[-1]))[owners]
+        limits = self._of(interval, start, int(owners[-1])).take(owners, axis=0)
         return np.nonzero((sums @ VALUES_OF_SUMS > limits).any(axis=1))[0]
 
     def set(self, interval: int, start: int, owner: int, limits: list[int]) -> None:

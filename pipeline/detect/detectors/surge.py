@@ -111,8 +111,10 @@ class SurgeDetector(Detector):
         if self._history is not None:
             self._go_on(self._history, touched)
         for bars in touched:
-            sums = self._book.live(bars.interval, bars.start)[bars.owners]
+            sums = self._book.live(bars.interval, bars.start).take(bars.owners, axis=0)
             passed = self._limits.passed(bars.interval, bars.start, bars.owners, sums)
+            if not len(passed):
+                continue
             owners, sums = bars.owners[passed], sums[passed]
             if len(owners) >= _MANY and self._has_columns and bars.start <= self.facts.watermark:
                 above = self._above(bars.interval, bars.start, owners, sums)
