@@ -50,6 +50,11 @@ def is_contract(owner: Owner) -> bool:
     return bool(owner % 2)
 
 
+def with_events(bars: Integers) -> Integers:
+    """Return who has events, of an array with a row for each owner."""
+    return (bars[:, _COUNTS] + bars[:, _COUNTS + 1]).nonzero()[0]
+
+
 @dataclass(frozen=True, slots=True)
 class TouchedBars:
     """The bars of one interval (by number) and start (ms) that have new events: their `owners`, ascending."""
@@ -94,7 +99,7 @@ class BarBook:
                     continue
                 chosen = [column[counted] for column in chosen]
             added = self._added(*chosen)
-            owners = (added[:, _COUNTS] + added[:, _COUNTS + 1]).nonzero()[0]
+            owners = with_events(added)
             for interval, length in enumerate(INTERVALS_MS):
                 start = minute - minute % length
                 bars = self._bars(interval, start)
@@ -122,7 +127,7 @@ class BarBook:
     def owners(self, interval: int, start: int) -> list[Owner]:
         """Return who has events in the bar from `start` (ms)."""
         past = self._past[interval].get(start)
-        return list(past) if past is not None else list(_with_events(self._live[interval][start]))
+        return list(past) if past is not None else with_events(self._live[interval][start]).tolist()
 
     def sums(self, asset: str, contract: Contract | None, interval: int, start: int) -> Sums | None:
         """Return a bar of a contract, or of the asset; None if it has no events."""
@@ -172,7 +177,7 @@ class BarBook:
         for interval, length in enumerate(INTERVALS_MS):
             live, past = self._live[interval], self._past[interval]
             for start in [one for one in live if self._parameters.is_expired(one + length - MINUTE_MS, watermark)]:
-                past[start] = _with_events(live.pop(start))
+                past[start] = _of_those_with_events(live.pop(start))
             # A bar that can still be corrected looks back, too.
             late_ms = self._parameters.lateness_ms + self._parameters.correction_ms
             oldest = minute - late_ms - (self.kept_bars + 1) * length
@@ -250,8 +255,8 @@ def _row(bars: Integers | None, owner: Owner) -> Sums | None:
     return sums if sums[_COUNTS] or sums[_COUNTS + 1] else None
 
 
-def _with_events(bars: Integers) -> dict[Owner, Sums]:
-    owners = np.flatnonzero(bars[:, _COUNTS] + bars[:, _COUNTS + 1])
+def _of_those_with_events(bars: Integers) -> dict[Owner, Sums]:
+    owners = with_events(bars)
     return dict(zip(owners.tolist(), bars[owners].tolist(), strict=True))
 
 

@@ -42,8 +42,9 @@ class Limits:
         self._of(interval, start, owner)[owner] = limits
 
     def set_all(self, interval: int, start: int, owners: Integers, limits: Integers) -> None:
-        """Say the same of the bars of some `owners`, of whom `passed` knows: a row for each."""
-        self._limits[interval][start][owners] = limits
+        """Say the same of the bars of some `owners`: a row for each."""
+        if len(owners):
+            self._of(interval, start, int(owners.max()))[owners] = limits
 
     def reset(self, owners: Integers, interval: int | None = None, after: int = -1) -> None:
         """Have bars looked at anew: of all intervals or of one, those that begin after a time (ms)."""

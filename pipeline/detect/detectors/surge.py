@@ -6,7 +6,8 @@ bound that it passed. While the bar is open it is said again when its value has 
 is closed, and at each late event after that.
 
 Most events change nothing: beside each bar stand the sums up to which nothing can happen (`pipeline.detect.limits`),
-and only what has passed one of them is looked at.
+and only what has passed one of them is looked at. Where that is much, limits are found in columns
+(`pipeline.detect.surge_columns`) for all bars of a start.
 
 Cells: with `min_value_usd` bars that are made without the small events; and with a scorer or a season that look further
 back those of `pipeline.detect.surge_history`.
@@ -22,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.detect.bar_book import BarBook, Owner, TouchedBars, is_contract
+from pipeline.detect.bar_book import BarBook, Owner, TouchedBars, is_contract, with_events
 from pipeline.detect.coverage_history import INTERVALS_MS, Feeds, Starts
 from pipeline.detect.detector import Detector, Facts
 from pipeline.detect.finding import MICROS, Finding, least_complete, merge_largest
@@ -39,7 +40,9 @@ _KIND: Final = "surge"
 # An open row is said again when its value has grown by this factor since it was said last.
 _GROWTH: Final = 1.5
 # From so many bars of one start on columns cost less than looking at each.
-_MANY: Final = 16
+_MANY: Final = 8
+# Limits for all cost as much as looking at this share of the bars.
+_SHARE: Final = 1 / 16
 _EMPTY: Final[Sums] = (0, 0, 0, 0)
 _POSITIONS: Final = [position for _, position in SERIES[:COUNTS]]
 _Bar = tuple[str, Contract | None, int, int]  # asset, contract (None: the asset), number of the interval, start
@@ -93,6 +96,8 @@ class SurgeDetector(Detector):
         # Columns find the bounds of the default scorer alone.
         self._has_columns = rule.scorer == "mean_sd" and rule.baseline == "exclusive" and self._history is None
         self._unjudged = [number for number in range(len(SERIES)) if number not in self._series]
+        # By interval: the latest start (ms) whose bars were looked at, and how many were since all of them got limits.
+        self._looked_at = [(-1, 0)] * len(INTERVALS_MS)
         self._epoch = facts.coverage.epoch
         self._watches: defaultdict[Owner, tuple[_Watch, ...]] = defaultdict(_watches)
         self._open: dict[_Bar, dict[Series, Finding]] = {}
@@ -111,15 +116,7 @@ class SurgeDetector(Detector):
         if self._history is not None:
             self._go_on(self._history, touched)
         for bars in touched:
-            sums = self._book.live(bars.interval, bars.start).take(bars.owners, axis=0)
-            passed = self._limits.passed(bars.interval, bars.start, bars.owners, sums)
-            if not len(passed):
-                continue
-            owners, sums = bars.owners[passed], sums[passed]
-            if len(owners) >= _MANY and self._has_columns and bars.start <= self.facts.watermark:
-                above = self._above(bars.interval, bars.start, owners, sums)
-                owners, sums = owners[above], sums[above]
-            for owner, row in zip(owners.tolist(), sums.tolist(), strict=True):
+            for owner, row in self._passed(bars):
                 if self._of_contracts if is_contract(owner) else self._of_assets:
                     self._look_at((*self._book.name(owner), bars.interval, bars.start), owner, row)
 
@@ -195,8 +192,37 @@ class SurgeDetector(Detector):
         asset, contract, interval, start = bar
         self._limits.set(interval, start, self._book.owner(asset, contract), NOTHING)
 
+    def _passed(self, bars: TouchedBars) -> Iterable[tuple[Owner, Sums]]:
+        """Return whose bars have passed a limit, with their sums; where these are many, columns find limits first."""
+        interval, start, owners = bars.interval, bars.start, bars.owners
+        live = self._book.live(interval, start)
+        sums = live.take(owners, axis=0)
+        places = self._limits.passed(interval, start, owners, sums)
+        if not len(places):
+            return ()
+        if self._has_columns and start <= self.facts.watermark:
+            if self._is_time_for_all(interval, start, len(places), len(live)):
+                everybody = with_events(live)
+                self._above(interval, start, everybody, live.take(everybody, axis=0))
+                places = self._limits.passed(interval, start, owners, sums)
+            elif len(places) >= _MANY:
+                places = places[self._above(interval, start, owners[places], sums[places])]
+        return zip(owners[places].tolist(), sums[places].tolist(), strict=True)
+
+    def _is_time_for_all(self, interval: int, start: int, passed: int, rows: int) -> bool:
+        """Tell whether so many have passed limits of bars from `start`, of `rows` there are, that all get new ones."""
+        latest, before = self._looked_at[interval]
+        if start < latest or start > self.facts.parameters.closed_before(self.facts.watermark):
+            return False
+        looked_at = passed + (before if start == latest else 0)
+        is_time = looked_at >= max(_MANY, rows * _SHARE)
+        self._looked_at[interval] = start, 0 if is_time else looked_at
+        return is_time
+
     def _above(self, interval: int, start: int, owners: Integers, sums: Integers) -> Integers:
         """Return the places of those `owners` whose bars may have something to say; give the others limits."""
+        known = [self._book.owner(*bar[:2]) for bar in self._open if bar[2:] == (interval, start)]
+        has_finding = np.isin(owners, known)
         values = sums @ VALUES_OF_SUMS
         is_above = np.zeros(len(owners), dtype=np.bool_)
         for (covered, is_final), places in self._by_covered(interval, start, owners).items():
@@ -205,9 +231,9 @@ class SurgeDetector(Detector):
             limits = limits_below(values[places], bounds, self._floor_micros, self._rule.least_events)
             is_above[places] = (values[places] > limits).any(axis=1)
             if is_final:
-                self._limits.set_all(interval, start, owners[places], limits)
-        known = [self._book.owner(*bar[:2]) for bar in self._open if bar[2:] == (interval, start)]
-        return (is_above | np.isin(owners, known)).nonzero()[0]
+                without = ~has_finding[places]
+                self._limits.set_all(interval, start, owners[places][without], limits[without])
+        return (is_above | has_finding).nonzero()[0]
 
     def _by_covered(self, interval: int, start: int, owners: Integers) -> Mapping[tuple[Starts, bool], list[int]]:
         """Return the places of `owners` by the bars that theirs are judged against, and whether these stay the same."""

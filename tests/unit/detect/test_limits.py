@@ -53,6 +53,14 @@ def test_each_series_has_a_limit(series, sums):
     assert passed(limits, of_1=sums) == []
 
 
+def test_many_bars_get_limits_at_once():
+    limits = Limits(LEAST)
+    assert passed(limits, owners=(0, 1)) == []
+    limits.set_all(MINUTES, BASE_MS, np.array([], dtype=np.int64), np.zeros((0, 6), dtype=np.int64))
+    limits.set_all(MINUTES, BASE_MS, np.array([5, 1]), np.array([[ENDLESS] * 6, NOTHING]))
+    assert passed(limits, of_5=[10**9, 0, 1, 0]) == [1]
+
+
 def test_a_limit_is_that_of_one_bar():
     limits = Limits(LEAST)
     limits.set(MINUTES, BASE_MS, 1, NOTHING)
