@@ -18,6 +18,7 @@ from pipeline.windows.parameters import MINUTE_MS, WindowParameters
 ENDLESS: Final = 1 << 62
 # Limits of a bar that is looked at whatever comes.
 NOTHING: Final = [-1] * len(SERIES)
+_NONE: Final = np.zeros(0, dtype=np.int64)
 _NO_LIMITS: Final = np.zeros((0, len(SERIES)), dtype=np.int64)
 # A bar's values, in the order of `SERIES`, are its sums multiplied by this.
 VALUES_OF_SUMS: Final = np.column_stack(values_of(np.eye(4, dtype=np.int64).T))
@@ -35,7 +36,9 @@ class Limits:
     def passed(self, interval: int, start: int, owners: Integers, sums: Integers) -> Integers:
         """Return the places of those `owners` whose `sums`, a row for each, have passed a limit of the bar."""
         limits = self._of(interval, start, int(owners[-1])).take(owners, axis=0)
-        return np.nonzero((sums @ VALUES_OF_SUMS > limits).any(axis=1))[0]
+        is_above = sums @ VALUES_OF_SUMS > limits
+        # At most ticks there is none, which is told sooner for all rows than for each.
+        return np.nonzero(is_above.any(axis=1))[0] if is_above.any() else _NONE
 
     def set(self, interval: int, start: int, owner: int, limits: list[int]) -> None:
         """Say up to which values a bar need not be looked at, in the order of `SERIES`."""
