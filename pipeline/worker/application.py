@@ -81,7 +81,8 @@ class Worker:
         self._sources = {source.topic: source for source in sources}
         self._executor = ThreadPoolExecutor(_COMMIT_THREADS, thread_name_prefix="commit")
         self._assigned: set[TP] = set()
-        self._load = Load()
+        # By topic: pulses come as long as checkpoints of events are taken, and are no reason to wait with these.
+        self._loads = {source.topic: Load() for source in sources}
         self._held: dict[TP, asyncio.Future[Committing]] = {}
         self.failure: BaseException | None = None
         self.app = self._application()
@@ -173,7 +174,7 @@ class Worker:
         told = await asyncio.get_running_loop().run_in_executor(self._executor, lambda: fold.restore(owned.claim()))
         _log.info("partition_claimed", **_named(place), **told)
         interval_s = self._settings.commit_interval_ms / 1000
-        committing = Committing(owned, fold, self._executor, interval_s, source.observe, self._load)
+        committing = Committing(owned, fold, self._executor, interval_s, source.observe, self._loads[place.topic])
         task = asyncio.ensure_future(committing.run())
         task.add_done_callback(lambda done: self._on_committing_done(place, done))
         return committing
@@ -194,7 +195,7 @@ class Worker:
     async def _on_assigned(self, *signal: Any, **_: Any) -> None:  # noqa: ANN401 - Faust's signal: sender, partitions
         _, assigned = signal
         self._assigned = {place for place in assigned if place.topic in self._sources}
-        self._load.partitions = len(self._assigned)
+        self._count_partitions()
         _log.info("partitions_assigned", partitions=_listed(self._assigned))
         for place in self._assigned:
             self._hold(place).add_done_callback(self._on_claimed)
@@ -204,11 +205,15 @@ class Worker:
         if error is not None:
             self._fail(error)
 
+    def _count_partitions(self) -> None:
+        for topic, load in self._loads.items():
+            load.partitions = sum(place.topic == topic for place in self._assigned)
+
     async def _on_revoked(self, *signal: Any, **_: Any) -> None:  # noqa: ANN401 - as above
         _, revoked = signal
         gone = {place for place in revoked if place.topic in self._sources}
         self._assigned -= gone
-        self._load.partitions = len(self._assigned)
+        self._count_partitions()
         if gone:
             _log.info("partitions_revoked", partitions=_listed(gone))
         await asyncio.gather(*(self._release(place) for place in gone))

@@ -25,7 +25,7 @@ Acknowledge = Callable[[], object]
 
 @dataclass(slots=True)
 class Load:
-    """What an event loop has to do: how many `partitions` there are, and its time (s) when one was last folded."""
+    """What there is to do for a topic: how many `partitions` it has here, and the loop's time (s) of the last fold."""
 
     partitions: int = 1
     folded_at: float = 0.0
@@ -46,8 +46,8 @@ class Committing:
     """One claimed partition: `fold` takes batches in, a task commits what has come together.
 
     While one transaction is under way the next batches are folded; they share the next transaction. So the time that a
-    transaction takes costs latency, not throughput. Every method runs on the event loop, of which `load` tells what it
-    has to do; the broker is waited for in `executor`.
+    transaction takes costs latency, not throughput. Every method runs on the event loop; `load` tells what it has to
+    do for the partition's topic. The broker is waited for in `executor`.
     """
 
     def __init__(
