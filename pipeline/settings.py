@@ -97,6 +97,9 @@ class Settings(BaseSettings):
 
     commit_interval_ms: int = Field(150, ge=1, description="Least time between two checkpoints of one partition.")
     max_batch_records: int = Field(5_000, ge=1, description="Most records that the worker folds at once.")
+    commit_lock_file: Path | None = Field(
+        None, description="A file that workers lock while a transaction ends; only the embedded broker needs it."
+    )
     session_timeout_ms: int = Field(6_000, ge=1_000, description="A silent worker or sink loses its partitions.")
     insert_interval_ms: int = Field(200, ge=1, description="Least time between two inserts of the sink.")
     insert_rows: int = Field(50_000, ge=1, description="Most rows of one insert.")

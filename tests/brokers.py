@@ -24,6 +24,8 @@ POM = ROOT / "tests" / "kafka" / "pom.xml"
 SHARED_SETTINGS = ROOT / "infra" / "kafka" / "server.properties"
 JARS = ROOT / "build" / "kafka" / "lib"
 OLDEST_JAVA = 17
+# Of embedded brokers, by their address, the file that workers lock while a transaction ends.
+COMMIT_LOCKS: dict[str, Path] = {}
 CLUSTER_ID = "bGlxdWlkYXRpb25zLTEyMw"
 
 

@@ -12,10 +12,11 @@ from unittest import mock
 
 import pytest
 import structlog
-from brokers import KafkaBroker, KafkaMissingError, in_ci
+from brokers import COMMIT_LOCKS, KafkaBroker, KafkaMissingError, in_ci
 from hypothesis import HealthCheck, settings
 
 from pipeline.embedded.broker import EmbeddedBroker
+from pipeline.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 KAFKA_FIXTURES = {"kafka", "own_kafka"}
@@ -81,6 +82,7 @@ def shared_dir() -> Path:
 def tansu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an embedded broker."""
     with EmbeddedBroker(tmp_path_factory.mktemp("tansu")) as broker:
+        COMMIT_LOCKS[broker.bootstrap_servers] = broker.settings(Settings()).commit_lock_file
         yield broker.bootstrap_servers
 
 

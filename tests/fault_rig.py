@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from brokers import COMMIT_LOCKS
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from event_logs import Record, batch, candle, heartbeat, liquidation, subscription
 
@@ -205,6 +206,7 @@ class Rig:
     ) -> None:
         self.folder = folder
         self.codec = Codec()
+        changes.setdefault("commit_lock_file", COMMIT_LOCKS.get(bootstrap_servers))
         self.settings = Settings(
             bootstrap_servers=bootstrap_servers,
             topic_prefix=prefix,

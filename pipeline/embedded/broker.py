@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.embedded.child import end_child, start_child
 from pipeline.errors import OperationError
+from pipeline.settings import Settings
 
 _HOST = "127.0.0.1"
 # Another process may take a free port between our look and the broker's bind.
@@ -50,6 +51,15 @@ class EmbeddedBroker:
         if self._port is None:
             raise EmbeddedBrokerError("the embedded broker is not running")
         return f"{_HOST}:{self._port}"
+
+    def settings(self, settings: Settings) -> Settings:
+        """Return `settings` with what those who use this broker need.
+
+        Of two transactions that end at the same time and share a partition it can leave one open for good, and what
+        comes after it unread: so they end one after the other.
+        """
+        lock = self.log_path.with_name("embedded-broker.lock")
+        return settings.model_copy(update={"bootstrap_servers": self.bootstrap_servers, "commit_lock_file": lock})
 
     @property
     def is_running(self) -> bool:

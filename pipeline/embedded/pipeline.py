@@ -109,7 +109,7 @@ def run_pipeline(
         _prepare_warehouse(run, embedded=servers.clickhouse_url is None)
         if servers.bootstrap_servers is None:
             broker = stack.enter_context(EmbeddedBroker(logs))
-            run = run.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
+            run = broker.settings(run)
         create_topics(run)
         if servers.bootstrap_servers is not None:
             stack.callback(delete_topics, run)

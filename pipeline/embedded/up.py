@@ -71,7 +71,7 @@ def run_up(settings: Settings, data: Path, ingest_words: Sequence[str], simulate
         run, logs = _settings(settings, data), data / "logs"
         _migrate(run)
         broker = stack.enter_context(EmbeddedBroker(logs))
-        run = run.model_copy(update={"bootstrap_servers": broker.bootstrap_servers})
+        run = broker.settings(run)
         create_topics(run)
         sink = stack.enter_context(sink_thread(run, Codec()))
         where = stack.enter_context(sql_endpoint(run.clickhouse_url, data))

@@ -19,7 +19,9 @@ checkpoint and skips the records up to the offset it covers.
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -78,7 +80,9 @@ class OwnedPartition:
                 "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
             }
         )
-        self._insist("claim", lambda producer: producer.init_transactions(_CALL_TIMEOUT_S), _CLAIM_ATTEMPTS)
+        # It may end what a former owner left open.
+        with self._ending():
+            self._insist("claim", lambda producer: producer.init_transactions(_CALL_TIMEOUT_S), _CLAIM_ATTEMPTS)
         self._observe("claimed")
         return self._read_cells()
 
@@ -92,8 +96,19 @@ class OwnedPartition:
         for key, value in taken.cells:
             self._produce(self.place.cells, self.place.partition, key, value)
         self._observe("cells_produced")
-        self._insist("commit", lambda producer: producer.commit_transaction(_CALL_TIMEOUT_S), None)
+        with self._ending():
+            self._insist("commit", lambda producer: producer.commit_transaction(_CALL_TIMEOUT_S), None)
         self._observe("committed")
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Be the only one to end a transaction, among all who lock the file of the settings if they name one."""
+        if self._settings.commit_lock_file is None:
+            yield
+            return
+        with self._settings.commit_lock_file.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def close(self) -> None:
         """Let go. What is not committed is left to the next owner."""
