@@ -138,9 +138,11 @@ def differences(found: Rows, expected: Rows) -> list[str]:
             elif key not in wanted:
                 told.append(f"{kind.name} {key} is not expected: {had[key]}")
             elif had[key] != wanted[key]:
-                names = [field.name for field in fields(had[key])]
-                pairs = {name: (getattr(had[key], name), getattr(wanted[key], name)) for name in names}
-                told.append(f"{kind.name} {key}: { ({name: one for name, one in pairs.items() if one[0] != one[1]}) }")
+                pairs = {
+                    one.name: (getattr(had[key], one.name), getattr(wanted[key], one.name)) for one in fields(had[key])
+                }
+                unequal = {name: (one, other) for name, (one, other) in pairs.items() if one != other}
+                told.append(f"{kind.name} {key}: {unequal}")
     return [*told[:20], f"{len(told)} rows differ"] if told else []
 
 

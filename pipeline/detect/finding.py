@@ -190,6 +190,17 @@ def note_largest(largest: list[T], one: T) -> bool:
     return True
 
 
+def cut_largest(largest: list[T]) -> None:
+    """Put events in order and keep the ten largest, as `note_largest` of each would."""
+    largest.sort()
+    del largest[MOST_CONTRIBUTORS:]
+
+
+def least_large_micros(largest: Sequence[T]) -> int:
+    """Return the micro-dollars that another event needs to be among the `largest`, which are in order."""
+    return -largest[-1][0] if len(largest) == MOST_CONTRIBUTORS else 0
+
+
 def merge_largest(*lists: Sequence[T]) -> list[T]:
     """Return the ten largest events of several lists, each once; the lists are in order, as those of `note_largest`."""
     found = [largest for largest in lists if largest]

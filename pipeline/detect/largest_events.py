@@ -27,7 +27,9 @@ from pipeline.detect.bar_book import HOUR_MS
 from pipeline.detect.finding import (
     MOST_CONTRIBUTORS,
     Contributor,
+    cut_largest,
     ids_stored,
+    least_large_micros,
     merge_largest,
     stored_ids,
 )
@@ -112,11 +114,8 @@ class _Minute:
         self.new, self.written = [*self.written, *self.new], []
 
     def _cut(self, key: int) -> None:
-        largest = self.largest[key]
-        largest.sort()
-        del largest[MOST_CONTRIBUTORS:]
-        if len(largest) == MOST_CONTRIBUTORS:
-            self.bounds[key] = -largest[-1][0]
+        cut_largest(self.largest[key])
+        self.bounds[key] = least_large_micros(self.largest[key])
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.detect.cascade import POSITIONS, SECOND_MS, AssetRuns, CascadeParameters, Run, note_first, patience_ms
 from pipeline.detect.coming_seconds import SIGNS, SecondRows
-from pipeline.detect.finding import MOST_CONTRIBUTORS, Contributor
+from pipeline.detect.finding import Contributor, cut_largest, least_large_micros
 from pipeline.detect.limits import ENDLESS
 from pipeline.detect.run_sizes import DAY_MS
 from pipeline.detect.tick_events import Integers
@@ -128,7 +128,7 @@ class RunColumns:
                 starts[-1] if starts else 0,
                 sum(run.seconds[start] for start in starts if start // SECOND_MS <= expired),
                 ENDLESS if run.is_cascade else bound,
-                -run.largest[-1][0] if len(run.largest) == MOST_CONTRIBUTORS else 0,
+                least_large_micros(run.largest),
                 *said.get(position, _NOT_SAID),
             ]
             self._extremes[place] = SIGNS[place % 2] * run.price_extreme
@@ -141,9 +141,8 @@ class RunColumns:
             run = self._runs[place]
             if run is None:
                 continue
-            numbers, micros = self._numbers[:, place].tolist(), self._seconds[:, place].tolist()
-            newest = numbers[_NEWEST]
-            oldest = (newest - self._gaps[numbers[_IS_SAMPLED]]) // SECOND_MS + 1
+            newest, micros = int(self._numbers[_NEWEST, place]), self._seconds[:, place].tolist()
+            oldest = (newest - self._gaps[run.is_sampled]) // SECOND_MS + 1
             run.seconds = {
                 second * SECOND_MS: held
                 for second in range(oldest, newest // SECOND_MS + 1)
@@ -281,9 +280,9 @@ class RunColumns:
         """Put the largest of the events that were put aside among the largest of their run."""
         run, aside = self._runs[place], self._aside[place]
         if run is not None:
-            run.largest = sorted([*run.largest, *aside])[:MOST_CONTRIBUTORS]
-            if len(run.largest) == MOST_CONTRIBUTORS:
-                self._numbers[_LEAST_LARGE, place] = -run.largest[-1][0]
+            run.largest += aside
+            cut_largest(run.largest)
+            self._numbers[_LEAST_LARGE, place] = least_large_micros(run.largest)
         aside.clear()
 
 

@@ -43,9 +43,7 @@ def group_lag(settings: Settings, group: str, topics: Iterable[Topic]) -> dict[t
         committed = _committed(consumer, partitions)
         spans = _spans(consumer, partitions)
     except KafkaException as error:
-        raise KafkaUnavailableError(
-            f"no Kafka broker answers at {settings.bootstrap_servers}: {error.args[0].str()}"
-        ) from error
+        raise _no_answer(settings, error) from error
     finally:
         consumer.close()
     behind = {}
@@ -72,6 +70,10 @@ def worker_lag(settings: Settings) -> dict[str, int]:
 def sink_lag(settings: Settings) -> int:
     """Return how many offsets of the topics that it copies the sink has not committed: 0 when all rows are in."""
     return sum(group_lag(settings, "sink", SINK_TOPICS).values())
+
+
+def _no_answer(settings: Settings, error: KafkaException) -> KafkaUnavailableError:
+    return KafkaUnavailableError(f"no Kafka broker answers at {settings.bootstrap_servers}: {error.args[0].str()}")
 
 
 def _partitions(client: Consumer | AdminClient, settings: Settings, names: Iterable[str]) -> list[TopicPartition]:
@@ -117,9 +119,7 @@ def _held_back(settings: Settings, topics: Iterable[Topic]) -> int:
         final = _ends(admin, places, IsolationLevel.READ_COMMITTED)
         written = _ends(admin, places, IsolationLevel.READ_UNCOMMITTED)
     except KafkaException as error:
-        raise KafkaUnavailableError(
-            f"no Kafka broker answers at {settings.bootstrap_servers}: {error.args[0].str()}"
-        ) from error
+        raise _no_answer(settings, error) from error
     return sum(max(0, end - seen) for seen, end in zip(final, written, strict=True))
 
 
